@@ -1,0 +1,1 @@
+"""The engine: requests in, pictures out. Nothing in here knows Gradio."""

@@ -1,0 +1,1 @@
+"""SDXL's parts: where they run, loading them, and keeping one copy of each."""

@@ -1,0 +1,49 @@
+"""One expert of SDXL: the components a UNet needs around it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Base or refiner (SDXL, arXiv:2307.01952, section 2.5). The refiner has no first text encoder.
+
+    Two experts share a component by holding the same object.
+    """
+
+    name: str
+    """"base" or "refiner"."""
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder_2: CLIPTextModelWithProjection
+    tokenizer_2: CLIPTokenizer
+    text_encoder: CLIPTextModel | None
+    tokenizer: CLIPTokenizer | None
+    scheduler_config: dict[str, Any]
+    force_zeros_for_empty_prompt: bool
+    requires_aesthetics_score: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet stands, and with it latents and embeddings."""
+        return self.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The UNet's precision, in which the latents live."""
+        return self.unet.dtype
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The parts with weights, by their name in a diffusers folder."""
+        parts = {
+            "text_encoder": self.text_encoder,
+            "text_encoder_2": self.text_encoder_2,
+            "unet": self.unet,
+            "vae": self.vae,
+        }
+        return {name: module for name, module in parts.items() if module is not None}

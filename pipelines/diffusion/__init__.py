@@ -1,0 +1,1 @@
+"""Denoising: schedulers, conditioning, latents, and the run that ties them together."""

@@ -1,0 +1,68 @@
+"""What is told of a run under way: how far, how fast, and a cheap picture of where it is heading."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipelines.diffusion.run import Run
+from pipelines.media.preview import encode_preview
+from pipelines.schema.events import Step
+
+PREVIEW_SECONDS = 0.2
+"""At most five previews a second: more are not seen, and each costs about a millisecond."""
+
+
+class LatentPreview:
+    """A linear map from scaled latents to colours: near enough to watch, and free beside a UNet step."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self.weight = weight
+        """(4, 3)"""
+        self.bias = bias
+        """(3,)"""
+
+    @classmethod
+    def from_file(cls, path: Path) -> "LatentPreview":
+        """Reads `{"weight": 4x3, "bias": 3}` for colours from -1 to 1, as `training.fit_preview` writes it."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return cls(torch.tensor(data["weight"]), torch.tensor(data["bias"]))
+
+    def draw(self, latents: torch.Tensor) -> np.ndarray:
+        """Colours of one picture's latents (4, h, w) as (h, w, 3) uint8, an eighth of the picture's size."""
+        colours = latents.float().cpu().permute(1, 2, 0) @ self.weight + self.bias
+        return ((colours.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+
+
+class StepReporter:
+    """Makes one run's `Step` events. Its clock starts with the first step and shows what the visitor sees:
+    with several runs taking turns, the speed that is left for this one."""
+
+    def __init__(self, run: Run, preview: LatentPreview | None) -> None:
+        self.run = run
+        self.preview = preview
+        self._started = time.monotonic()
+        self._previewed = self._started
+
+    def report(self, expert: str) -> Step:
+        """The event for the step that `expert` has just taken."""
+        run, now = self.run, time.monotonic()
+        steps_per_second = run.index / max(now - self._started, 1e-6)
+        return Step(
+            index=run.index,
+            total=run.total,
+            expert=expert,
+            steps_per_second=steps_per_second,
+            seconds_left=(run.total - run.index) / steps_per_second,
+            preview=self._draw(now),
+        )
+
+    def _draw(self, now: float) -> bytes | None:
+        """The run's first picture as a small JPEG, when one is due and another step is still to come."""
+        due = now - self._previewed >= PREVIEW_SECONDS and not self.run.is_done
+        if self.preview is None or self.run.predicted is None or not due:
+            return None
+        self._previewed = now
+        return encode_preview(self.preview.draw(self.run.predicted()[0]))

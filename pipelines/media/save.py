@@ -1,0 +1,62 @@
+"""Finished pictures become files: one folder a day, names that nobody can guess, never half a file."""
+
+import errno
+import os
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+from pipelines.media.metadata import hash_pictures, make_text_chunks
+from pipelines.schema.errors import RunError
+from pipelines.schema.requests import GenerationRequest
+
+RANDOM_BYTES = 8
+"""A visitor who knows the address of one picture must not find another's."""
+
+
+def save_pictures(
+    images: Sequence[Image.Image], request: GenerationRequest, seeds: Sequence[int], model: str, folder: Path
+) -> tuple[Path, ...]:
+    """Writes PNG files with their request inside, in the order of `images`, as <day>/<time>-<seed>-<random>.png.
+
+    Raises `RunError` that says what to do when the disk is full or the folder cannot be written.
+    """
+    now = datetime.now().astimezone()
+    day = folder / f"{now:%Y-%m-%d}"
+    hashes = hash_pictures(request)
+    files = []
+    try:
+        day.mkdir(parents=True, exist_ok=True)
+        for image, seed in zip(images, seeds, strict=True):
+            file = day / f"{now:%H%M%S}-{seed}-{secrets.token_hex(RANDOM_BYTES)}.png"
+            _write(image, file, make_text_chunks(request, seed=seed, model=model, hashes=hashes))
+            files.append(file)
+    except OSError as error:
+        raise RunError(_explain(error)) from error
+    return tuple(files)
+
+
+def _write(image: Image.Image, file: Path, chunks: PngImagePlugin.PngInfo) -> None:
+    """Writes beside the file and moves it there: whoever sees its name can read all of it."""
+    unfinished = file.with_suffix(".part")
+    try:
+        image.save(unfinished, format="PNG", pnginfo=chunks)
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _explain(error: OSError) -> str:
+    """What went wrong in words of what the host can do; without the folder, which visitors need not know."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the pictures could not be saved because the disk is full: make room in the output folder and try again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return (
+            "the pictures could not be saved because the output folder cannot be written: "
+            "allow it, or start the studio with another --output-dir"
+        )
+    reason = error.strerror or type(error).__name__
+    return f"the pictures could not be saved ({reason}): check the output folder and try again"

@@ -1,0 +1,1 @@
+"""What everybody speaks: requests, events, errors, settings, sizes, models. Never imports torch."""

@@ -1,0 +1,82 @@
+"""What a job says while it lives: one stream, read alike by the interface, the API and the tests.
+
+Queued* -> Loading* -> Step* -> Saving -> Done | Failed | Stopped
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.schema.errors import PipelineError
+from pipelines.schema.requests import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished job leaves: files, and everything needed to make them again."""
+
+    files: tuple[Path, ...]
+    """PNG files in the order of `seeds`, each with its request inside."""
+    seeds: tuple[int, ...]
+    request: GenerationRequest
+    """As drawn: with the seed and size that were really used."""
+    elapsed_seconds: float
+    steps: dict[str, int]
+    """Steps that each expert ran, for example `{"base": 16, "refiner": 4}`."""
+    model: str
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The job waits; `position` jobs are before it."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A model is being read from disk or the Hub; `fraction` of its files is there, 0 to 1."""
+
+    what: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """Step `index` of `total` is done (1-based)."""
+
+    index: int
+    total: int
+    expert: str
+    """"base" or "refiner"."""
+    steps_per_second: float
+    seconds_left: float
+    preview: bytes | None = None
+    """A small JPEG of the picture so far, now and then."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """The last step is done: the latents are being decoded and written."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job has its result."""
+
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended without a result; the error's text is a sentence for the visitor."""
+
+    error: PipelineError
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The job was cancelled."""
+
+
+Event = Queued | Loading | Step | Saving | Done | Failed | Stopped
+FINAL_EVENTS = (Done, Failed, Stopped)

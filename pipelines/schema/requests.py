@@ -1,0 +1,221 @@
+"""The four requests: frozen, closed, and the one source of limits and help texts.
+
+Sliders, API documentation, presets and PNG metadata are all read from these models, so a limit or a
+description is written once, here. Sizes follow the model where they are left out (`None`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipelines.schema.errors import InvalidRequest
+from pipelines.schema.schedulers import SchedulerName
+
+MAX_PROMPT_CHARACTERS = 5_000
+MAX_SEED = 2**32 - 1
+SIZE_MULTIPLE = 8
+"""The VAE shrinks a picture eight times; a size must divide evenly."""
+
+
+def _reject_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "must be a number")
+    return value
+
+
+def _parse_pair(value: Any) -> Any:
+    """Accepts "256, 256" beside [256, 256], because a text box has no lists; an empty box means `None`."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")] if value.strip() else None
+    return value
+
+
+NotBool = BeforeValidator(_reject_bool)
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIZE_MULTIPLE), NotBool]
+Pixels = Annotated[int, Field(ge=0, le=8192), NotBool]
+Pair = Annotated[tuple[Pixels, Pixels], BeforeValidator(_parse_pair)]
+OptionalPair = Annotated[tuple[Pixels, Pixels] | None, BeforeValidator(_parse_pair)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NotBool]
+AestheticScore = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NotBool]
+ResizeMode = Literal["crop", "pad", "stretch"]
+
+
+class GenerationRequest(BaseModel):
+    """What the four tasks share. Field names are diffusers' own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    task: ClassVar[str]
+
+    prompt: Prompt = Field("", description="What the picture shows.")
+    negative_prompt: Prompt = Field("", description="What the picture should not show.")
+    width: Side | None = Field(None, description="Width in pixels, a multiple of 8; empty: the model's own size.")
+    height: Side | None = Field(None, description="Height in pixels, a multiple of 8; empty: the model's own size.")
+    num_inference_steps: Annotated[int, Field(ge=1, le=150), NotBool] = Field(
+        30, description="Denoising steps: more take longer and add detail up to a point."
+    )
+    guidance_scale: Annotated[float, Field(ge=1, le=30, allow_inf_nan=False), NotBool] = Field(
+        5.0, description="How closely to follow the prompt; 1 ignores the negative prompt and takes half the time."
+    )
+    scheduler: SchedulerName = Field("euler", description="The sampler that walks from noise to the picture.")
+    seed: Annotated[int, Field(ge=-1, le=MAX_SEED), NotBool] = Field(
+        -1, description="The same seed and settings draw the same picture; -1 draws a new one each time."
+    )
+    num_images_per_prompt: Annotated[int, Field(ge=1, le=8), NotBool] = Field(
+        1, description="Pictures to draw; picture k uses seed + k."
+    )
+    original_size: OptionalPair = Field(
+        None, description="Micro-conditioning: height, width the picture claims to come from; empty: its own size."
+    )
+    crops_coords_top_left: Pair = Field(
+        (0, 0), description="Micro-conditioning: top, left of the crop the picture claims to be; 0, 0 centres."
+    )
+    target_size: OptionalPair = Field(
+        None, description="Micro-conditioning: height, width the picture is meant for; empty: its own size."
+    )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels; raises `ValueError` before a size has been chosen or filled in."""
+        if self.width is None or self.height is None:
+            raise ValueError("this request leaves its size to the model")
+        return self.width, self.height
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each picture: `seed`, `seed` + 1, ...; around the end to 0."""
+        return tuple((self.seed + k) % (MAX_SEED + 1) for k in range(self.num_images_per_prompt))
+
+    @model_validator(mode="after")
+    def _check_size_is_whole(self) -> "GenerationRequest":
+        if (self.width is None) != (self.height is None):
+            missing, given = ("width", "height") if self.width is None else ("height", "width")
+            raise PydanticCustomError(
+                "half_a_size",
+                "must be set when {given} is",
+                {"given": given, "field": missing},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_strength_leaves_a_step(self) -> "GenerationRequest":
+        strength = getattr(self, "strength", 1.0)
+        if int(self.num_inference_steps * strength) < 1:
+            raise PydanticCustomError(
+                "no_step_left",
+                "must leave at least one step: strength times num_inference_steps ({steps}) must be 1 or more",
+                {"steps": self.num_inference_steps, "field": "strength"},
+            )
+        return self
+
+
+class TextToImageRequest(GenerationRequest):
+    """A picture from words alone, optionally finished by the refiner as second expert."""
+
+    task: ClassVar[str] = "text_to_image"
+
+    denoising_end: Share = Field(
+        1.0, description="Share of the schedule that the base draws; below 1 the refiner draws the rest."
+    )
+
+
+class PictureRequest(GenerationRequest):
+    """A request that starts from an uploaded picture."""
+
+    image: Path = Field(description="The picture to start from: PNG, JPEG or WebP.")
+
+
+class ImageToImageRequest(PictureRequest):
+    """A new picture in the shape of an old one."""
+
+    task: ClassVar[str] = "image_to_image"
+
+    strength: Share = Field(0.6, description="How far to move away from the picture: 0 keeps it, 1 ignores it.")
+    resize_mode: ResizeMode = Field("crop", description="How the picture is fitted to the size: crop, pad or stretch.")
+
+
+class InpaintRequest(PictureRequest):
+    """A picture redrawn where the mask is white; the rest stays byte for byte."""
+
+    task: ClassVar[str] = "inpaint"
+
+    mask_image: Path = Field(description="The mask, as large as the picture: white is redrawn, black is kept.")
+    strength: Share = Field(1.0, description="How far to move away from what is under the mask: 1 ignores it.")
+    invert_mask: bool = Field(False, description="Redraw what is black in the mask instead.")
+    mask_grow: Annotated[int, Field(ge=0, le=256), NotBool] = Field(0, description="Widen the mask by so many pixels.")
+    mask_feather: Annotated[int, Field(ge=0, le=256), NotBool] = Field(
+        4, description="Soften the mask's edge outward over so many pixels."
+    )
+    inpaint_area: Literal["whole", "masked"] = Field(
+        "whole", description="Draw the whole picture at the chosen size, or only the masked area at that size."
+    )
+    padding_mask_crop: Annotated[int, Field(ge=0, le=512), NotBool] = Field(
+        32, description="Pixels around the masked area that the model sees, when only that area is drawn."
+    )
+
+
+class RefineRequest(PictureRequest):
+    """A pass of the refiner over a finished picture."""
+
+    task: ClassVar[str] = "refine"
+
+    strength: Share = Field(0.3, description="How much the refiner may change: 0.2 polishes, above 0.5 redraws.")
+    resize_mode: ResizeMode = Field("crop", description="How the picture is fitted to the size: crop, pad or stretch.")
+    aesthetic_score: AestheticScore = Field(6.0, description="The score of a picture as it should become, 0 to 10.")
+    negative_aesthetic_score: AestheticScore = Field(2.5, description="The score of a picture to avoid, 0 to 10.")
+
+
+REQUESTS: dict[str, type[GenerationRequest]] = {
+    request.task: request for request in (TextToImageRequest, ImageToImageRequest, InpaintRequest, RefineRequest)
+}
+"""The request of each task, in the order of the tabs."""
+
+RequestT = TypeVar("RequestT", bound=GenerationRequest)
+
+
+def make_request(request_class: type[RequestT], values: dict[str, Any]) -> RequestT:
+    """Validates `values` into a request; raises `InvalidRequest` naming the first field, rule and value."""
+    try:
+        return request_class.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        context = first.get("ctx", {})
+        field = str(first["loc"][0]) if first["loc"] else str(context.get("field", "request"))
+        rule = PAIR_RULE if len(first["loc"]) > 1 else _rule(first["type"], context, first["msg"])
+        raise InvalidRequest(field, rule, values.get(field)) from error
+
+
+PAIR_RULE = "must be two whole numbers from 0 to 8192"
+
+_RULES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text",
+    "string_too_long": "must have at most {max_length} characters",
+    "literal_error": "must be one of {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "too_short": PAIR_RULE,
+    "too_long": PAIR_RULE,
+    "tuple_type": PAIR_RULE,
+    "path_type": "must be a file",
+    "string_unicode": "must be text that UTF-8 can write",
+}
+"""pydantic's error types as the second half of a sentence."""
+
+
+def _rule(error_type: str, context: dict[str, Any], message: str) -> str:
+    if error_type in _RULES:
+        return _RULES[error_type].format(**context)
+    if error_type.startswith("int_"):
+        return "must be a whole number"
+    if error_type.startswith("float_"):
+        return "must be a number"
+    return message
