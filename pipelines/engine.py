@@ -60,10 +60,10 @@ class Engine:
     def submit(self, job: Job, inputs: Any) -> None:
         """Puts a job at the end of the queue; raises `QueueFull`."""
         with self._changed:
-            if len(self._waiting) >= self.settings.max_queue:
-                raise QueueFull(
-                    f"{len(self._waiting)} jobs are waiting, as many as this studio allows; try again later"
-                )
+            places = self.settings.max_running + self.settings.max_queue
+            if len(self._running) + len(self._waiting) >= places:
+                waiting = len(self._waiting)
+                raise QueueFull(f"{waiting} jobs are waiting, as many as this studio allows; try again later")
             self._waiting.append(Turn(job, inputs))
             self._post_positions()
             self._changed.notify()

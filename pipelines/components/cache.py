@@ -4,7 +4,6 @@ import torch
 
 from pipelines.components.expert import Expert
 from pipelines.components.loading import Report, load_expert
-from pipelines.schema.errors import ModelError
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.status import LoadedComponent
 
@@ -38,19 +37,9 @@ class ComponentCache:
         return tuple(parts)
 
     def _load(self, name: str, report: Report) -> Expert:
-        source = self.model.source if name == "base" else self.model.refiner
-        if source is None:
-            raise ModelError(f"{self.model.title} has no {name}")
         base = self.expert("base", report) if name != "base" else None
-        return load_expert(
-            name,
-            source,
-            variant=self.model.variant,
-            device=self.device,
-            dtype=self.dtype,
-            shared={part: getattr(base, part) for part in SHARED_WITH_REFINER} if base else {},
-            report=report,
-        )
+        shared = {part: getattr(base, part) for part in SHARED_WITH_REFINER} if base else {}
+        return load_expert(self.model, name, self.device, self.dtype, shared, report)
 
 
 def _bytes_of(module: torch.nn.Module) -> int:

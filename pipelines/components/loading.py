@@ -9,6 +9,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from pipelines.components.expert import Expert
 from pipelines.schema.errors import ModelError
+from pipelines.schema.models import ModelEntry
 
 CLASSES: dict[str, Any] = {
     "tokenizer": CLIPTokenizer,
@@ -25,25 +26,21 @@ Report = Callable[[str, float], None]
 
 
 def load_expert(
-    name: str,
-    source: str,
-    *,
-    variant: str | None,
-    device: torch.device,
-    dtype: torch.dtype,
-    shared: Mapping[str, Any],
-    report: Report,
+    model: ModelEntry, name: str, device: torch.device, dtype: torch.dtype, shared: Mapping[str, Any], report: Report
 ) -> Expert:
-    """Loads what `source` lists in its model_index.json, taking the parts in `shared` as they are.
+    """Loads what the expert's model_index.json lists, taking the parts in `shared` as they are.
 
     Raises `ModelError` that names the part which is missing, cut short or of another kind.
     """
+    source = model.source if name == "base" else model.refiner
+    if source is None:
+        raise ModelError(f"{model.title} has no {name}")
     index = _read_index(source)
     wanted = [part for part in CLASSES if index.get(part, (None, None))[0] is not None]
     parts: dict[str, Any] = dict.fromkeys(CLASSES)
     for position, part in enumerate(wanted):
         report(f"{name} {part}", position / len(wanted))
-        parts[part] = shared.get(part) or _load_part(part, source, variant, device, dtype)
+        parts[part] = shared.get(part) or _load_part(part, source, model.variant, device, dtype)
     missing = [part for part in ("tokenizer_2", "text_encoder_2", "vae", "unet") if parts[part] is None]
     if missing:
         raise ModelError(f"{source} is no SDXL model: its model_index.json lists no {missing[0]}")

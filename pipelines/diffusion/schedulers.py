@@ -41,7 +41,13 @@ def begin_with_strength(scheduler: Any, strength: float) -> torch.Tensor:
     """
     steps = scheduler.num_inference_steps
     first = (steps - min(int(steps * strength), steps)) * scheduler.order
-    scheduler.set_begin_index(first)
+    return begin_at(scheduler, first)
+
+
+def begin_at(scheduler: Any, first: int) -> torch.Tensor:
+    """The timesteps from place `first` on, with a scheduler that knows it will start there."""
+    if hasattr(scheduler, "set_begin_index"):  # DDIM looks each timestep up and has no place to remember
+        scheduler.set_begin_index(first)
     return scheduler.timesteps[first:]
 
 

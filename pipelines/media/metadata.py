@@ -22,7 +22,7 @@ KEY = "sdxl_studio"
 SCHEMA = 1
 """Counts changes of the JSON's shape that an older reader would misunderstand."""
 MAX_CHARACTERS = 1_000_000
-"""Two prompts of the longest kind, each character escaped, take a fifth of this."""
+"""Far more than two prompts of the longest kind take, each character escaped."""
 
 
 def make_text_chunks(

@@ -47,7 +47,7 @@ def prepare(request: InpaintRequest, inputs: InpaintInputs, condition: Condition
 
     # 3. latents: first the picture's, then noise, the order in which diffusers draws from the generators
     generators = make_generators(request.seeds)
-    picture = encode_picture(base, inputs.picture, generators)
+    picture = encode_picture(base, inputs.picture, generators).contiguous()  # else the UNet runs in another layout
     noise = make_noise(generators, request.size, base)
     if request.strength == 1:
         latents = noise * scheduler.init_noise_sigma

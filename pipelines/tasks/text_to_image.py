@@ -2,7 +2,7 @@
 
 from pipelines.diffusion.latents import make_generators, make_noise
 from pipelines.diffusion.run import Run, Segment
-from pipelines.diffusion.schedulers import make_scheduler, split_timesteps
+from pipelines.diffusion.schedulers import begin_at, make_scheduler, split_timesteps
 from pipelines.schema.errors import InvalidRequest
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import TextToImageRequest
@@ -36,8 +36,7 @@ def prepare(request: TextToImageRequest, _inputs: None, condition: Condition) ->
     if len(refiner_timesteps) > 0:
         refiner, conditioning = condition("refiner")
         scheduler = make_scheduler(request.scheduler, refiner.scheduler_config, request.num_inference_steps, device)
-        scheduler.set_begin_index(len(base_timesteps))
-        segments.append(Segment(refiner, scheduler, scheduler.timesteps[len(base_timesteps) :], conditioning))
+        segments.append(Segment(refiner, scheduler, begin_at(scheduler, len(base_timesteps)), conditioning))
 
     # 4. first latents
     generators = make_generators(request.seeds)
