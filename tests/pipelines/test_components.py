@@ -1,0 +1,135 @@
+"""Loading refuses what is not a whole SDXL model, by name; device and model are chosen as documented."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.components.cache import ComponentCache
+from pipelines.components.device import choose_device, choose_dtype, choose_model
+from pipelines.manager import PipelineManager
+from pipelines.schema.errors import InvalidRequest, ModelError
+from pipelines.schema.models import find_model
+from pipelines.schema.requests import RefineRequest, TextToImageRequest, make_request
+from pipelines.schema.settings import Settings
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def copy_of_demo(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(find_model("demo").source, tmp_path / "copy"))
+
+
+def load(folder: Path) -> None:
+    ComponentCache(find_model(str(folder)), CPU, torch.float32).expert("base", lambda what, fraction: None)
+
+
+def test_a_diffusers_folder_draws_like_the_catalogue_entry(copy_of_demo: Path, tmp_path: Path) -> None:
+    manager = PipelineManager(Settings(model=str(copy_of_demo), device="cpu", output_dir=tmp_path / "outputs"))
+    result = manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=2)).result(60)
+    manager.close()
+    assert result.request.size == (256, 256)
+    assert result.model == "copy"
+    assert result.files[0].is_file()
+
+
+def test_loading_reports_progress_from_nothing_to_all() -> None:
+    reported: list[tuple[str, float]] = []
+    cache = ComponentCache(find_model("demo"), CPU, torch.float32)
+    cache.expert("base", lambda what, fraction: reported.append((what, fraction)))
+    fractions = [fraction for _, fraction in reported]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert "base unet" in [what for what, _ in reported]
+
+
+def test_components_are_loaded_with_the_first_request_that_needs_them(tmp_path: Path) -> None:
+    manager = PipelineManager(Settings(model="demo", device="cpu", output_dir=tmp_path))
+    assert manager.status().components == ()
+    manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=1)).result(60)
+    assert {part.expert for part in manager.status().components} == {"base"}
+    manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=10, denoising_end=0.5)).result(60)
+    assert {part.expert for part in manager.status().components} == {"base", "refiner"}
+    manager.close()
+
+
+def test_weights_cut_short_are_refused_by_name(copy_of_demo: Path) -> None:
+    weights = copy_of_demo / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="copy/vae could not be loaded"):
+        load(copy_of_demo)
+
+
+def test_pickled_weights_are_never_read(copy_of_demo: Path) -> None:
+    weights = copy_of_demo / "vae" / "diffusion_pytorch_model.safetensors"
+    state = dict.fromkeys(("a", "b"), torch.zeros(1))
+    weights.unlink()
+    torch.save(state, weights.with_name("diffusion_pytorch_model.bin"))
+    with pytest.raises(ModelError, match="copy/vae could not be loaded"):
+        load(copy_of_demo)
+
+
+def test_a_folder_without_a_part_of_sdxl_is_refused_by_that_part(copy_of_demo: Path) -> None:
+    index_file = copy_of_demo / "model_index.json"
+    index = json.loads(index_file.read_text())
+    index["text_encoder_2"] = [None, None]
+    index_file.write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="lists no text_encoder_2"):
+        load(copy_of_demo)
+
+
+def test_a_unet_that_takes_no_sizes_is_no_sdxl(copy_of_demo: Path) -> None:
+    config_file = copy_of_demo / "unet" / "config.json"
+    config = json.loads(config_file.read_text())
+    config["addition_embed_type"] = None
+    config_file.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="is no SDXL model"):
+        load(copy_of_demo)
+
+
+def test_a_model_without_refiner_says_what_to_do_instead(copy_of_demo: Path, tmp_path: Path, picture: Path) -> None:
+    shutil.rmtree(copy_of_demo / "refiner")
+    manager = PipelineManager(Settings(model=str(copy_of_demo), device="cpu", output_dir=tmp_path / "outputs"))
+    with pytest.raises(ModelError, match="has no refiner; image to image with a low strength comes close"):
+        manager.submit(make_request(RefineRequest, {"image": picture}))
+    with pytest.raises(InvalidRequest, match=r"denoising_end must be 1, because copy has no refiner, got 0\.8"):
+        manager.submit(TextToImageRequest(denoising_end=0.8))
+    manager.close()
+
+
+def test_without_an_accelerator_the_embedded_model_is_chosen_and_the_reason_given() -> None:
+    model, reason = choose_model(Settings(), CPU)
+    assert (model.name, reason) == ("demo", "no accelerator found; --model sdxl asks for full SDXL anyway")
+    assert choose_model(Settings(), torch.device("mps"))[0].name == "sdxl"
+    assert choose_model(Settings(model="demo"), torch.device("mps"))[0].name == "demo"
+
+
+def test_precision_follows_the_device_unless_it_is_asked_for() -> None:
+    assert choose_dtype(Settings(), CPU) is torch.float32
+    assert choose_dtype(Settings(), torch.device("cuda")) is torch.float16
+    assert choose_dtype(Settings(dtype="bfloat16"), CPU) is torch.bfloat16
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ModelError, match="device must be auto or one this machine has"):
+        choose_device(Settings(device=device))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_the_embedded_model_draws_on_a_cuda_device_nearly_as_on_the_cpu(tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    pictures = []
+    for device in ("cpu", "cuda"):
+        settings = Settings(model="demo", device=device, dtype="float32", output_dir=tmp_path)
+        manager = PipelineManager(settings)
+        request = TextToImageRequest(prompt="a fox on a blue background", seed=3, num_inference_steps=20)
+        pictures.append(np.asarray(Image.open(manager.submit(request).result(120).files[0]), float))
+        manager.close()
+    assert np.abs(pictures[0] - pictures[1]).mean() < 2
