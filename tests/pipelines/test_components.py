@@ -81,6 +81,17 @@ def test_a_folder_without_a_part_of_sdxl_is_refused_by_that_part(copy_of_demo: P
         load(copy_of_demo)
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [(torch.float16, torch.float32), (torch.bfloat16, torch.bfloat16)])
+def test_a_vae_that_overflows_in_float16_is_kept_in_float32(
+    copy_of_demo: Path, dtype: torch.dtype, expected: torch.dtype
+) -> None:
+    config_file = copy_of_demo / "vae" / "config.json"
+    config_file.write_text(json.dumps({**json.loads(config_file.read_text()), "force_upcast": True}))
+    cache = ComponentCache(find_model(str(copy_of_demo)), CPU, dtype)
+    expert = cache.expert("base", lambda what, fraction: None)
+    assert (expert.dtype, expert.vae.dtype) == (dtype, expected)
+
+
 def test_a_unet_that_takes_no_sizes_is_no_sdxl(copy_of_demo: Path) -> None:
     config_file = copy_of_demo / "unet" / "config.json"
     config = json.loads(config_file.read_text())
