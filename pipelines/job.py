@@ -4,9 +4,10 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pipelines.schema.errors import Cancelled
-from pipelines.schema.events import FINAL_EVENTS, Done, Event, Failed, Queued, Result, Step
+from pipelines.schema.events import FINAL_EVENTS, Done, Event, Failed, Queued, Result, Step, Stopped
 from pipelines.schema.requests import GenerationRequest
 
 
@@ -25,43 +26,60 @@ class Job:
         self._unread: deque[Event] = deque()
         self._last: Event | None = None
         self._changed = threading.Condition()
-        self._cancelled = threading.Event()
+        self._started = False
+        self._cancelled = False
 
     def cancel(self) -> None:
-        """Asks for the end: a waiting job never starts, a running one takes no further step."""
-        self._cancelled.set()
+        """Asks for the end: a waiting job ends at once, a running one takes no further step."""
+        with self._changed:
+            self._cancelled = True
+            if not self._started:
+                self.post(Stopped())
 
     @property
     def is_cancelled(self) -> bool:
         """Whether somebody asked for the end."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     @property
     def is_finished(self) -> bool:
         """Whether the last event has been posted."""
         return isinstance(self._last, FINAL_EVENTS)
 
-    def post(self, event: Event) -> None:
-        """Adds an event to the stream; what comes after the last event is ignored."""
+    def start(self) -> bool:
+        """Says that the job is on the device from now on; False when it was stopped before."""
         with self._changed:
-            if self.is_finished:
+            self._started = True
+            return not self._cancelled
+
+    def stop(self) -> None:
+        """Ends the job as stopped, whoever asked for it."""
+        with self._changed:
+            self._cancelled = True
+            self.post(Stopped())
+
+    def post(self, event: Event) -> None:
+        """Adds an event to the stream; what says nothing new, or comes after the last event, is ignored."""
+        with self._changed:
+            if self.is_finished or event == self._last:
                 return
-            superseded = self._unread and isinstance(event, (Step, Queued)) and type(self._unread[-1]) is type(event)
-            if superseded:
+            newest = self._unread[-1] if self._unread else None
+            if isinstance(event, (Step, Queued)) and type(newest) is type(event):
                 self._unread.pop()
+                event = _keep_preview(event, newest)
             self._unread.append(event)
             self._last = event
             self._changed.notify_all()
 
     def events(self) -> Iterator[Event]:
-        """The stream for one listener: blocks until something happens, ends after the last event."""
+        """The stream for one listener: blocks until something happens, ends with the last event."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._unread)
+                self._changed.wait_for(lambda: self._unread or self.is_finished)
+                if not self._unread:
+                    return
                 event = self._unread.popleft()
             yield event
-            if isinstance(event, FINAL_EVENTS):
-                return
 
     def result(self, timeout: float | None = None) -> Result:
         """Waits for the end; raises the job's `PipelineError`, or `TimeoutError` after `timeout` seconds."""
@@ -73,3 +91,10 @@ class Job:
         if isinstance(self._last, Failed):
             raise self._last.error
         raise Cancelled("the job was stopped")
+
+
+def _keep_preview(event: Step | Queued, superseded: Event | None) -> Event:
+    """The newer of two steps, with the older one's preview where it has none: previews are rarer than steps."""
+    if isinstance(event, Step) and isinstance(superseded, Step) and event.preview is None:
+        return replace(event, preview=superseded.preview)
+    return event

@@ -1,7 +1,7 @@
 """The public door of the engine: submit a request, listen to its job, ask what is loaded."""
 
-import logging
 import secrets
+import threading
 from pathlib import Path
 
 from pipelines.components.cache import ComponentCache
@@ -10,13 +10,16 @@ from pipelines.diffusion.conditioning import Conditioner
 from pipelines.diffusion.previews import LatentPreview
 from pipelines.engine import Engine
 from pipelines.job import Job
+from pipelines.line import Line, Turn
+from pipelines.schema.errors import PipelineError
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import MAX_SEED, GenerationRequest
 from pipelines.schema.settings import Settings
 from pipelines.schema.status import Status
 from pipelines.tasks import TASKS
 
-log = logging.getLogger(__name__)
+DECODED_AT_ONCE = 2
+"""Uploads that are read at the same time: a large one takes hundreds of megabytes for a moment."""
 
 
 class PipelineManager:
@@ -35,25 +38,33 @@ class PipelineManager:
         self.components = ComponentCache(self.model, device, choose_dtype(settings, device))
         preview_file = Path(self.model.latent_rgb) if self.model.latent_rgb else None
         preview = LatentPreview.from_file(preview_file) if preview_file and preview_file.is_file() else None
-        self._engine = Engine(settings, Conditioner(self.components), preview)
+        self._decoding = threading.Semaphore(DECODED_AT_ONCE)
+        self._line = Line(settings.max_running, settings.max_queue)
+        self._engine = Engine(settings, self._line, Conditioner(self.components), preview)
         if settings.preload:
-            self._engine.call(self._load_experts).result()
+            self._wait_until_loaded()
 
     def submit(self, request: GenerationRequest, owner: str = "") -> Job:
         """Queues a request and returns its job; raises `InvalidRequest`, `PictureError`, `ModelError` or `QueueFull`.
 
         A seed of -1 is drawn here and a missing size filled in, so that the job's request says what will be drawn.
         """
-        if request.seed < 0:
-            request = request.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
-        request, inputs = TASKS[request.task].admit(request, self.model)
+        self._line.reserve()
+        try:
+            if request.seed < 0:
+                request = request.model_copy(update={"seed": secrets.randbelow(MAX_SEED + 1)})
+            with self._decoding:
+                request, inputs = TASKS[request.task].admit(request, self.model)
+        except BaseException:
+            self._line.release()
+            raise
         job = Job(request, owner)
-        self._engine.submit(job, inputs)
+        self._line.enter(Turn(job, inputs))
         return job
 
     def status(self) -> Status:
         """What is loaded where, and how many wait; names no visitor."""
-        queued, running = self._engine.counts()
+        queued, running = self._line.counts()
         return Status(
             model=self.model.title,
             device=str(self.components.device),
@@ -64,10 +75,13 @@ class PipelineManager:
             running=running,
         )
 
-    def _load_experts(self) -> None:
-        for name in ("base", "refiner") if self.model.refiner else ("base",):
-            self.components.expert(name, lambda what, fraction: log.info("loading %s, %.0f %%", what, fraction * 100))
-
     def close(self) -> None:
         """Stops every job and the device's thread."""
         self._engine.close()
+
+    def _wait_until_loaded(self) -> None:
+        try:
+            self._engine.ready.result()
+        except PipelineError:
+            self.close()
+            raise

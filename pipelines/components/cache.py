@@ -19,6 +19,11 @@ class ComponentCache:
         self.dtype = dtype
         self._experts: dict[str, Expert] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The experts that this model has."""
+        return ("base", "refiner") if self.model.refiner else ("base",)
+
     def expert(self, name: str, report: Report) -> Expert:
         """The expert called `name`, "base" or "refiner"; the same object every time. Raises `ModelError`."""
         if name not in self._experts:

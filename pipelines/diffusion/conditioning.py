@@ -72,10 +72,11 @@ def make_time_ids(expert: Expert, request: GenerationRequest) -> torch.Tensor:
     `original_size` and `target_size` are (height, width) and follow the picture's size unless set.
     """
     width, height = request.size
-    shared = [*(request.original_size or (height, width)), *request.crops_coords_top_left]
+    original_size = request.original_size or (height, width)
     if not expert.requires_aesthetics_score:
-        row = [*shared, *(request.target_size or (height, width))]
+        row = [*original_size, *request.crops_coords_top_left, *(request.target_size or (height, width))]
         return torch.tensor([row, row])
     negative = getattr(request, "negative_aesthetic_score", NEGATIVE_AESTHETIC_SCORE)
     positive = getattr(request, "aesthetic_score", AESTHETIC_SCORE)
-    return torch.tensor([[*shared, negative], [*shared, positive]])
+    # as in diffusers, what the refiner moves away from is never cropped
+    return torch.tensor([[*original_size, 0, 0, negative], [*original_size, *request.crops_coords_top_left, positive]])

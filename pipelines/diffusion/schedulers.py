@@ -16,15 +16,18 @@ from diffusers import (
 from pipelines.schema.schedulers import SchedulerName
 
 SCHEDULERS: dict[SchedulerName, tuple[Any, dict[str, Any]]] = {
-    "euler": (EulerDiscreteScheduler, {}),
+    "euler": (EulerDiscreteScheduler, {"use_karras_sigmas": False}),
     "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
     "ddim": (DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),  # its defaults are for pixels
-    "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
-    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-    "dpmpp_2m_sde": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
-    "unipc": (UniPCMultistepScheduler, {}),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, {"use_karras_sigmas": False, "algorithm_type": "dpmsolver++"}),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True, "algorithm_type": "dpmsolver++"}),
+    "dpmpp_2m_sde": (DPMSolverMultistepScheduler, {"use_karras_sigmas": False, "algorithm_type": "sde-dpmsolver++"}),
+    "unipc": (UniPCMultistepScheduler, {"use_karras_sigmas": False}),
 }
-"""diffusers' class for each name, and what it overrides in the model's own scheduler configuration."""
+"""diffusers' class for each name, and what it sets over the model's own scheduler configuration.
+
+Whatever a name promises is set here, so that a checkpoint's configuration cannot make it something else.
+"""
 
 
 def make_scheduler(name: SchedulerName, config: dict[str, Any], steps: int, device: torch.device) -> Any:

@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ RANDOM_BYTES = 8
 
 
 def save_pictures(
-    images: Sequence[Image.Image], request: GenerationRequest, seeds: Sequence[int], model: str, folder: Path
+    images: Iterable[Image.Image], request: GenerationRequest, seeds: Sequence[int], model: str, folder: Path
 ) -> tuple[Path, ...]:
     """Writes PNG files with their request inside, in the order of `images`, as <day>/<time>-<seed>-<random>.png.
 

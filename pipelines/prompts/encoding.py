@@ -4,10 +4,18 @@ from typing import cast
 
 import torch
 from compel import Compel, ReturnedEmbeddingsType
+from compel.prompt_parser import Conjunction
+from pyparsing import ParserElement
 
 from pipelines.components.expert import Expert
 from pipelines.prompts.cache import EmbeddingCache, PromptEmbeds
 from pipelines.schema.errors import InvalidRequest
+
+UNREADABLE = "must be text that compel can read as a prompt with weights"
+MAX_BRACKETS = 100
+"""Each weighted part is encoded once more with all the rest, while everybody waits."""
+MAX_TOKENS = 3000
+"""Forty chunks of 75: all of them are attended to in every step."""
 
 
 class PromptEncoder:
@@ -54,16 +62,30 @@ class PromptEncoder:
         return embeds
 
     def _encode_anew(self, field: str, text: str) -> PromptEmbeds:
+        conjunction = self._parse(field, text)
         try:
-            conjunction = Compel.parse_prompt_string(text)
             parts = [compel.build_conditioning_tensor_for_conjunction(conjunction)[0] for compel in self._compels]
-        except Exception as error:  # compel raises whatever its parser met, IndexError to RecursionError
-            raise InvalidRequest(field, "must be text that compel can read as a prompt with weights", text) from error
+        except (ValueError, TypeError, IndexError) as error:  # a form that parses and yet means nothing
+            raise InvalidRequest(field, UNREADABLE, text) from error
         if not all(part.isfinite().all() for part in parts):
             raise InvalidRequest(field, "must have finite weights", text)
         last = self._compels[-1].conditioning_provider
         pooled = last.get_pooled_embeddings([text], device=str(self.expert.device))
         return PromptEmbeds(parts=tuple(parts), pooled=cast(torch.Tensor, pooled))
+
+    def _parse(self, field: str, text: str) -> Conjunction:
+        """compel's reading of the text, refused where it would hold up everybody else."""
+        if text.count("(") > MAX_BRACKETS:
+            raise InvalidRequest(field, f"must have at most {MAX_BRACKETS} opening brackets", text)
+        tokens = len(self.expert.tokenizer_2(text, verbose=False).input_ids)
+        if tokens > MAX_TOKENS:
+            raise InvalidRequest(field, f"must have at most {MAX_TOKENS} tokens, not {tokens}", text)
+        # without its memory the parser takes three times as long with every bracket inside a bracket
+        ParserElement.enable_packrat(cache_size_limit=None)
+        try:
+            return Compel.parse_prompt_string(text)
+        except Exception as error:  # compel raises whatever its parser met, IndexError to RecursionError
+            raise InvalidRequest(field, UNREADABLE, text) from error
 
     def _join(self, text: PromptEmbeds, length: int) -> torch.Tensor:
         """Fills each encoder's states up to `length` with those of the empty text; then joins their widths."""

@@ -6,6 +6,7 @@ from functools import cache
 from math import gcd, log
 
 from pipelines.schema.paths import PRESETS
+from pipelines.schema.requests import SIZE_MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,14 @@ def load_buckets(native_size: int) -> tuple[Bucket, ...]:
     data = json.loads((PRESETS / "resolution_buckets.json").read_text(encoding="utf-8"))
     trained = data["native_size"]
     return tuple(
-        Bucket(width=size["width"] * native_size // trained, height=size["height"] * native_size // trained)
+        Bucket(width=_scale(size["width"], native_size / trained), height=_scale(size["height"], native_size / trained))
         for size in data["sizes"]
     )
+
+
+def _scale(side: int, factor: float) -> int:
+    """A side of another model's size, as a multiple of 8 that its VAE can draw."""
+    return round(side * factor / SIZE_MULTIPLE) * SIZE_MULTIPLE
 
 
 def nearest_bucket(width: int, height: int, native_size: int) -> Bucket:

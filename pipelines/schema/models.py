@@ -58,15 +58,18 @@ def find_model(name: str) -> ModelEntry:
 def _entry_of_folder(folder: Path) -> ModelEntry:
     try:
         sample_size = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))["sample_size"]
-    except (OSError, ValueError, KeyError) as error:
+        native_size = int(sample_size) * 8
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder.name}/unet/config.json must name the UNet's sample_size") from error
+    if not 64 <= native_size <= 2048:
+        raise ModelError(f"{folder.name}/unet/config.json: sample_size must be from 8 to 256, got {sample_size}")
     refiner = folder / "refiner"
     return ModelEntry(
         name=folder.name,
         title=folder.name,
         source=str(folder),
         refiner=str(refiner) if (refiner / "model_index.json").is_file() else None,
-        native_size=sample_size * 8,
+        native_size=native_size,
         latent_rgb=str(PRESETS / "latent_rgb_sdxl.json"),
     )
 

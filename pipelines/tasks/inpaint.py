@@ -10,6 +10,7 @@ from pipelines.diffusion.schedulers import begin_with_strength, make_scheduler
 from pipelines.media.decode import load_mask, load_picture
 from pipelines.media.mask import make_mask
 from pipelines.media.region import InpaintRegion, make_region
+from pipelines.schema.errors import InvalidRequest
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import InpaintRequest
 from pipelines.tasks.task import Condition, Task, fill_size
@@ -59,13 +60,17 @@ def prepare(request: InpaintRequest, inputs: InpaintInputs, condition: Condition
     make_noise(generators, request.size, base)
 
     # 4. what stays
-    kept = KeptArea(picture, noise, shrink_mask(inputs.mask, base))
+    mask = shrink_mask(inputs.mask, base)
+    if not mask.any():
+        rule = "must cover more: at the size that is drawn nothing is left of it; grow it, or draw the masked area only"
+        raise InvalidRequest("mask_image", rule, request.mask_image.name)
+    kept = KeptArea(picture, noise, mask)
     return Run([Segment(base, scheduler, timesteps, conditioning)], latents, generators, kept)
 
 
-def finish(inputs: InpaintInputs, pictures: list[Image.Image]) -> list[Image.Image]:
-    """Each drawn area pasted into the upload; pixels outside the feathered mask keep their bytes."""
-    return [inputs.region.paste(inputs.upload, picture, inputs.upload_mask) for picture in pictures]
+def finish(inputs: InpaintInputs, picture: Image.Image) -> Image.Image:
+    """The drawn area pasted into the upload; pixels outside the feathered mask keep their bytes."""
+    return inputs.region.paste(inputs.upload, picture, inputs.upload_mask)
 
 
 TASK = Task(InpaintRequest, admit, prepare, finish)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from pipelines.components.cache import ComponentCache
 from pipelines.components.device import choose_device, choose_dtype, choose_model
@@ -59,7 +60,7 @@ def test_components_are_loaded_with_the_first_request_that_needs_them(tmp_path: 
 def test_weights_cut_short_are_refused_by_name(copy_of_demo: Path) -> None:
     weights = copy_of_demo / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="copy/vae could not be loaded"):
+    with pytest.raises(ModelError, match=r"^copy: vae could not be loaded; its files are missing or damaged$"):
         load(copy_of_demo)
 
 
@@ -68,7 +69,7 @@ def test_pickled_weights_are_never_read(copy_of_demo: Path) -> None:
     state = dict.fromkeys(("a", "b"), torch.zeros(1))
     weights.unlink()
     torch.save(state, weights.with_name("diffusion_pytorch_model.bin"))
-    with pytest.raises(ModelError, match="copy/vae could not be loaded"):
+    with pytest.raises(ModelError, match=r"^copy: vae could not be loaded; its files are missing or damaged$"):
         load(copy_of_demo)
 
 
@@ -79,6 +80,31 @@ def test_a_folder_without_a_part_of_sdxl_is_refused_by_that_part(copy_of_demo: P
     index_file.write_text(json.dumps(index))
     with pytest.raises(ModelError, match="lists no text_encoder_2"):
         load(copy_of_demo)
+
+
+def test_a_nine_channel_unet_is_refused_before_anybody_draws_with_it(copy_of_demo: Path) -> None:
+    unet = UNet2DConditionModel.from_pretrained(copy_of_demo, subfolder="unet")
+    config = {**unet.config, "in_channels": 9}
+    for file in (copy_of_demo / "unet").glob("*.safetensors*"):
+        file.unlink()
+    UNet2DConditionModel.from_config(config).save_pretrained(copy_of_demo / "unet")
+    with pytest.raises(ModelError, match="its UNet must take the VAE's 4 channels, not 9"):
+        load(copy_of_demo)
+
+
+def test_a_model_that_fails_to_load_is_a_sentence_without_the_hosts_paths(
+    copy_of_demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(copy_of_demo / "text_encoder")
+    settings = Settings(model=str(copy_of_demo), device="cpu", output_dir=tmp_path / "outputs")
+    manager = PipelineManager(settings)
+    with pytest.raises(ModelError, match=r"^copy: text_encoder could not be loaded") as caught:
+        manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=1)).result(60)
+    assert str(tmp_path) not in str(caught.value)
+    assert str(tmp_path) in caplog.text
+    manager.close()
+    with pytest.raises(ModelError, match=r"^copy: text_encoder could not be loaded"):
+        PipelineManager(settings.model_copy(update={"preload": True}))
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [(torch.float16, torch.float32), (torch.bfloat16, torch.bfloat16)])

@@ -31,7 +31,7 @@ SHARED = {
     "num_inference_steps": 6,
     "guidance_scale": 5.0,
 }
-THREE_SCHEDULERS = ("euler", "euler_ancestral", "dpmpp_2m_karras")
+FEW_SCHEDULERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m_karras")
 
 
 def make_pipeline(pipeline_class: Any, expert: Expert, scheduler_name: str) -> Any:
@@ -94,7 +94,7 @@ def test_size_conditioning_has_the_pixels_of_diffusers(manager: PipelineManager,
     assert not np.array_equal(ours, plain)
 
 
-@pytest.mark.parametrize("scheduler", THREE_SCHEDULERS)
+@pytest.mark.parametrize("scheduler", FEW_SCHEDULERS)
 def test_image_to_image_has_the_pixels_of_diffusers(
     manager: PipelineManager, base: Expert, picture: Path, scheduler: str
 ) -> None:
@@ -103,7 +103,7 @@ def test_image_to_image_has_the_pixels_of_diffusers(
     assert np.array_equal(ours, draw_stock(pipeline, image=Image.open(picture), strength=0.7))
 
 
-@pytest.mark.parametrize("scheduler", THREE_SCHEDULERS)
+@pytest.mark.parametrize("scheduler", FEW_SCHEDULERS)
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_inpaint_has_the_pixels_of_diffusers_under_the_mask(
     manager: PipelineManager, base: Expert, picture: Path, mask: Path, scheduler: str, strength: float
@@ -117,17 +117,28 @@ def test_inpaint_has_the_pixels_of_diffusers_under_the_mask(
     assert np.array_equal(ours[~masked], np.asarray(Image.open(picture))[~masked])
 
 
-@pytest.mark.parametrize("scheduler", THREE_SCHEDULERS)
+def test_inpaint_without_guidance_has_the_pixels_of_diffusers_under_the_mask(
+    manager: PipelineManager, base: Expert, picture: Path, mask: Path
+) -> None:
+    values = {"guidance_scale": 1.0, "width": 256, "height": 256, "strength": 1.0}
+    ours = draw(manager, InpaintRequest, image=picture, mask_image=mask, mask_feather=0, **values)
+    pipeline = make_pipeline(StableDiffusionXLInpaintPipeline, base, "euler")
+    stock = draw_stock(pipeline, image=Image.open(picture), mask_image=Image.open(mask), **values)
+    masked = np.asarray(Image.open(mask)) == 255
+    assert np.abs(ours[masked].astype(int) - stock[masked]).max() <= 1
+
+
+@pytest.mark.parametrize("scheduler", FEW_SCHEDULERS)
 def test_refine_has_the_pixels_of_diffusers(
     manager: PipelineManager, refiner: Expert, picture: Path, scheduler: str
 ) -> None:
-    scores = {"aesthetic_score": 7.0, "negative_aesthetic_score": 2.0}
+    scores = {"aesthetic_score": 7.0, "negative_aesthetic_score": 2.0, "crops_coords_top_left": (64, 32)}
     ours = draw(manager, RefineRequest, image=picture, strength=0.5, scheduler=scheduler, **scores)
     pipeline = make_pipeline(StableDiffusionXLImg2ImgPipeline, refiner, scheduler)
     assert np.array_equal(ours, draw_stock(pipeline, image=Image.open(picture), strength=0.5, **scores))
 
 
-@pytest.mark.parametrize("scheduler", ["euler", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_two_experts_have_the_pixels_of_diffusers(
     manager: PipelineManager, base: Expert, refiner: Expert, scheduler: str
 ) -> None:

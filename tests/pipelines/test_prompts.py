@@ -1,5 +1,6 @@
 """Prompts mean what compel and diffusers say they mean, and are read once."""
 
+import time
 from typing import Any
 
 import pytest
@@ -37,9 +38,10 @@ def test_an_unweighted_prompt_equals_diffusers_exactly(encoder: PromptEncoder, p
 @torch.inference_mode()
 def test_weights_act_as_in_compel(encoder: PromptEncoder, pipeline: Any) -> None:
     weighted = "a fox++ on a (blue background)0.6"
-    embeds, _ = encoder.encode_pair(weighted, NEGATIVE)
+    embeds, pooled = encoder.encode_pair(weighted, NEGATIVE)
     reference = CompelForSDXL(pipeline)(weighted, negative_prompt=NEGATIVE)
     assert torch.equal(embeds, torch.cat([reference.negative_embeds, reference.embeds]))
+    assert torch.equal(pooled, torch.cat([reference.negative_pooled_embeds, reference.pooled_embeds]))
     assert not torch.equal(embeds[1], encoder.encode_pair(PROMPT, NEGATIVE)[0][1])
 
 
@@ -97,7 +99,28 @@ def test_a_repeated_prompt_is_not_encoded_again(
     assert not calls
 
 
-@pytest.mark.parametrize("prompt", ["(" * 3000, "()", '("a", "b").blend(1)', '("a", "b").blend(nan, 1)'])
+@torch.inference_mode()
+@pytest.mark.parametrize("depth", [8, 20])
+def test_nested_brackets_are_read_in_a_moment(encoder: PromptEncoder, depth: int) -> None:
+    started = time.process_time()
+    embeds, _ = encoder.encode_pair("(" * depth + "a fox" + ")" * depth, "")
+    assert embeds.isfinite().all()
+    assert time.process_time() - started < 5  # without the parser's memory depth 8 takes more than a minute
+
+
+@pytest.mark.parametrize(
+    ("prompt", "rule"),
+    [
+        ("(a)0.5 " * 101, "must have at most 100 opening brackets"),
+        ("fox, " * 999 + "🦊" * 500, "must have at most 3000 tokens, not "),
+    ],
+)
+def test_a_prompt_that_would_hold_up_everybody_is_refused(encoder: PromptEncoder, prompt: str, rule: str) -> None:
+    with pytest.raises(InvalidRequest, match=rule):
+        encoder.encode_pair(prompt, "")
+
+
+@pytest.mark.parametrize("prompt", ["(" * 90, "()", '("a", "b").blend(1)', '("a", "b").blend(nan, 1)'])
 def test_a_prompt_that_compel_cannot_read_is_refused_by_field(encoder: PromptEncoder, prompt: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         encoder.encode_pair(prompt, "")

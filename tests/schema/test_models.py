@@ -50,5 +50,15 @@ def test_a_folder_tells_its_native_size(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(ModelError, match="must name the UNet's sample_size"):
         find_model(str(tmp_path))
+    for sample_size in ([32, 32], None, "a", -1, 10**6):
+        (tmp_path / "unet" / "config.json").write_text(json.dumps({"sample_size": sample_size}))
+        with pytest.raises(ModelError, match="sample_size"):
+            find_model(str(tmp_path))
     (tmp_path / "unet" / "config.json").write_text(json.dumps({"sample_size": 64}))
     assert find_model(str(tmp_path)).native_size == 512
+
+
+@pytest.mark.parametrize("native_size", [256, 320, 512, 768, 1024])
+def test_sizes_of_any_model_are_multiples_of_eight(native_size: int) -> None:
+    for bucket in load_buckets(native_size):
+        make_request(TextToImageRequest, {"width": bucket.width, "height": bucket.height})

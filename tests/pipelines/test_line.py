@@ -1,0 +1,131 @@
+"""Whose turn it is, and what a job's stream promises: without any device."""
+
+import threading
+import time
+
+import pytest
+
+from pipelines.job import Job
+from pipelines.line import Line, Turn
+from pipelines.schema.errors import QueueFull, RunError
+from pipelines.schema.events import Failed, Queued, Saving, Step, Stopped
+from pipelines.schema.requests import TextToImageRequest
+
+
+def make_job(owner: str = "") -> Job:
+    return Job(TextToImageRequest(), owner)
+
+
+def enter(line: Line, owner: str = "") -> Turn:
+    turn = Turn(make_job(owner), inputs=None)
+    line.reserve()
+    line.enter(turn)
+    return turn
+
+
+def make_step(index: int, preview: bytes | None = None) -> Step:
+    return Step(index, 9, "base", 1.0, 1.0, preview)
+
+
+def test_each_visitor_has_one_turn_a_round_however_many_jobs_they_have() -> None:
+    line = Line(max_running=4, max_queue=9)
+    first, second, third = (enter(line, "a") for _ in range(3))
+    other = enter(line, "b")
+    rounds = [line.next_turns() for _ in range(4)]
+    assert [set(turns) for turns in rounds] == [{first, other}, {second, other}, {third, other}, {first, other}]
+
+
+def test_a_visitor_with_nothing_on_the_device_comes_on_though_it_is_full() -> None:
+    line = Line(max_running=2, max_queue=9)
+    greedy = [enter(line, "a") for _ in range(3)]
+    other = enter(line, "b")
+    assert other in line.next_turns()
+    assert line.counts() == (1, 3)
+    assert not greedy[2].job.is_finished
+
+
+def test_a_place_is_taken_until_the_job_is_finished_not_only_while_it_is_on_the_device() -> None:
+    line = Line(max_running=1, max_queue=1)
+    first, _ = enter(line), enter(line)
+    line.next_turns()
+    line.leave(first)
+    with pytest.raises(QueueFull, match="2 jobs are at work or waiting"):
+        line.reserve()
+    first.job.stop()
+    line.reserve()
+
+
+def test_reserved_places_count_and_can_be_given_back() -> None:
+    line = Line(max_running=1, max_queue=1)
+    line.reserve()
+    line.reserve()
+    with pytest.raises(QueueFull):
+        line.reserve()
+    line.release()
+    line.reserve()
+
+
+def test_a_stopped_waiting_job_ends_at_once_and_never_comes_on() -> None:
+    line = Line(max_running=1, max_queue=3)
+    running, waiting, last = (enter(line) for _ in range(3))
+    assert line.next_turns() == [running]
+    waiting.job.cancel()
+    assert list(waiting.job.events())[-1] == Stopped()
+    line.leave(running)
+    assert line.next_turns() == [last]
+
+
+def test_a_waiting_job_hears_of_its_place_only_when_it_changes() -> None:
+    line = Line(max_running=1, max_queue=3)
+    running, _, waiting = (enter(line) for _ in range(3))
+    heard = []
+    for _ in range(5):
+        line.next_turns()
+        heard += [waiting.job._unread.popleft() for _ in range(len(waiting.job._unread))]
+    line.leave(running)
+    line.next_turns()
+    heard += list(waiting.job._unread)
+    assert heard == [Queued(2), Queued(1)]
+
+
+def test_waiting_for_work_ends_with_the_first_job_or_with_the_line() -> None:
+    line, found = Line(max_running=1, max_queue=1), []
+    worker = threading.Thread(target=lambda: found.extend([line.next_turns(), line.clear(), line.next_turns()]))
+    worker.start()
+    turn = enter(line)
+    time.sleep(0.05)
+    line.close()
+    worker.join(5)
+    assert found == [[turn], None, []]
+    with pytest.raises(RunError, match="closing"):
+        line.reserve()
+
+
+def test_a_slow_listener_finds_the_newest_step_with_the_last_preview() -> None:
+    job = make_job()
+    for index in range(1, 9):
+        job.post(make_step(index, preview=b"picture" if index == 5 else None))
+    job.post(Saving())
+    job.post(Failed(RunError("planted")))
+    assert [type(event) for event in job.events()] == [Step, Saving, Failed]
+
+
+def test_the_preview_of_a_step_nobody_read_goes_on_with_the_next() -> None:
+    job = make_job()
+    job.post(make_step(1, preview=b"picture"))
+    job.post(make_step(2))
+    assert next(job.events()) == make_step(2, preview=b"picture")
+
+
+def test_a_stream_that_has_ended_does_not_block_a_late_listener() -> None:
+    job = make_job()
+    job.cancel()
+    assert list(job.events()) == [Stopped()]
+    assert list(job.events()) == []
+
+
+def test_nothing_comes_after_the_last_event() -> None:
+    job = make_job()
+    job.stop()
+    job.post(Saving())
+    assert list(job.events()) == [Stopped()]
