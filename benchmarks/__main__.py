@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -12,4 +13,4 @@ if __name__ == "__main__":
 
     from benchmarks import cpu  # after the environment: torch reads it when it is imported
 
-    cpu.main(arguments.pairs)
+    sys.exit(0 if cpu.main(arguments.pairs) else 1)

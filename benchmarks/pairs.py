@@ -19,12 +19,17 @@ class Comparison:
         """Ours over theirs, pair by pair, smallest first."""
         return sorted(a / b for a, b in zip(self.ours, self.theirs, strict=True))
 
+    @property
+    def ratio(self) -> float:
+        """The median of the ratios."""
+        return statistics.median(self.ratios)
+
     def row(self) -> str:
         """One line of the table: medians in CPU seconds, then the ratio's median and range."""
         ratios = self.ratios
         return (
             f"| {self.name} | {statistics.median(self.ours):.3f} | {statistics.median(self.theirs):.3f} "
-            f"| {statistics.median(ratios):.3f} | {ratios[0]:.3f} to {ratios[-1]:.3f} |"
+            f"| {self.ratio:.3f} | {ratios[0]:.3f} to {ratios[-1]:.3f} |"
         )
 
 

@@ -1,0 +1,44 @@
+"""`app.py` as a process: what it says, and how it ends."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+ADDRESS = re.compile(r"Open http://127\.0\.0\.1:\d+/? in a browser; Ctrl\+C ends the studio\.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_what_runs_and_ends_without_a_traceback(tmp_path: Path, ending: signal.Signals) -> None:
+    command = [sys.executable, "app.py", "--model", "demo", "--device", "cpu", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--output-dir", str(tmp_path)],
+        cwd=PROJECT,
+        env={**os.environ, "SPACE_ID": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "Studio demo on cpu (float32): chosen by --model\n"
+            assert ADDRESS.fullmatch(process.stdout.readline())
+            process.send_signal(ending)
+            said, _ = process.communicate(timeout=30)
+            assert "Traceback" not in said
+            assert process.returncode == 0, said
+        finally:
+            process.kill()
+
+
+def test_an_unknown_model_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "app.py", "--model", "none"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("app.py: model must be one of demo, sdxl, or a folder")
+    assert done.stderr.count("\n") == 1

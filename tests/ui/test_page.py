@@ -1,0 +1,122 @@
+"""The page as built: its tabs, its inputs, and the words on them."""
+
+import gradio as gr
+import pytest
+
+from pipelines.schema.buckets import load_buckets
+from pipelines.schema.requests import REQUESTS
+from tests.ui.fake_manager import FakeManager
+from ui.fields import Fields
+from ui.header import load_vocabulary
+from ui.i18n import ENGLISH, language_of, load_words, say, word
+from ui.layout import build_app
+from ui.shapes import draw_aspects, read_side
+from ui.tabs import TABS
+
+
+@pytest.fixture
+def fields_by_task(manager: FakeManager) -> dict[str, Fields]:
+    drawn = {}
+    for tab in TABS:
+        with gr.Blocks():
+            drawn[tab.task] = Fields(tab.request_class, manager.model)
+            tab.build(drawn[tab.task])
+    return drawn
+
+
+def test_the_tabs_stand_in_the_order_of_the_tasks() -> None:
+    assert [tab.task for tab in TABS] == list(REQUESTS)
+
+
+@pytest.mark.parametrize("task", list(REQUESTS))
+def test_every_field_of_a_request_has_an_input(fields_by_task: dict[str, Fields], task: str) -> None:
+    assert set(fields_by_task[task].components) == set(REQUESTS[task].model_fields)
+
+
+@pytest.mark.parametrize("task", list(REQUESTS))
+def test_sliders_have_the_limits_of_the_schema(fields_by_task: dict[str, Fields], task: str) -> None:
+    fields = fields_by_task[task]
+    sliders = {name: c for name, c in fields.components.items() if isinstance(c, gr.Slider)}
+    assert "num_inference_steps" in sliders
+    for name, slider in sliders.items():
+        info = fields.describe(name)
+        assert slider.maximum == info.maximum
+        assert slider.minimum >= info.minimum
+
+
+def test_inputs_start_with_the_models_own_defaults(fields_by_task: dict[str, Fields]) -> None:
+    components = fields_by_task["text_to_image"].components
+    assert components["num_inference_steps"].value == 20
+    assert (components["width"].value, components["height"].value) == ("256", "256")
+
+
+def test_the_size_of_picture_tasks_follows_the_picture(fields_by_task: dict[str, Fields]) -> None:
+    components = fields_by_task["inpaint"].components
+    assert (components["width"].value, components["height"].value) == ("", "")
+    assert fields_by_task["inpaint"].readers["width"]("") is None
+
+
+@pytest.mark.parametrize(("typed", "read"), [("256", 256), (" ", None), ("", None), ("100.5", 100.5), ("wide", "wide")])
+def test_a_typed_size_is_a_number_where_it_is_one(typed: str, read: object) -> None:
+    assert read_side(typed) == read
+
+
+def test_the_second_expert_is_offered_only_where_the_model_has_one(manager: FakeManager) -> None:
+    with gr.Blocks():
+        fields = Fields(TABS[0].request_class, manager.model.model_copy(update={"refiner": None}))
+        TABS[0].build(fields)
+    assert "denoising_end" not in fields.components
+
+
+def test_every_trained_size_has_a_drawing_of_its_shape() -> None:
+    style = draw_aspects(256)
+    assert style.count(".aspects-every") == len(load_buckets(256)) == 40
+
+
+def test_only_the_tasks_are_public(manager: FakeManager) -> None:
+    api = build_app(manager).get_api_info()
+    assert list(api["named_endpoints"]) == [f"/{task}" for task in REQUESTS]
+    assert api["unnamed_endpoints"] == {}
+
+
+def test_every_language_has_every_word() -> None:
+    words = load_words()
+    assert {"en", "zh-CN"} <= set(words)
+    for table in words.values():
+        assert set(words[ENGLISH]) <= set(table)
+        assert "" not in table.values()
+
+
+def test_translations_keep_the_places_for_values() -> None:
+    words = load_words()
+    for key, english in words[ENGLISH].items():
+        for table in words.values():
+            assert sorted(part.split("}")[0] for part in english.split("{")[1:]) == sorted(
+                part.split("}")[0] for part in table[key].split("{")[1:]
+            ), key
+
+
+def test_an_unknown_word_is_refused() -> None:
+    with pytest.raises(KeyError):
+        word("label.nonsense")
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [("zh-CN,zh;q=0.9", "zh-CN"), ("zh", "zh-CN"), ("de-DE,en;q=0.5", "en"), ("", "en"), (",;q=", "en")],
+)
+def test_the_language_follows_the_browser(header: str, language: str) -> None:
+    class Client:
+        headers = {"accept-language": header}  # noqa: RUF012
+
+    assert language_of(Client()) == language
+
+
+def test_sentences_are_made_in_both_languages() -> None:
+    assert say("status.waiting", "en", position=2) == "waiting, 2 before you"
+    assert "2" in say("status.waiting", "zh-CN", position=2)
+
+
+def test_a_model_without_a_vocabulary_shows_none(manager: FakeManager) -> None:
+    assert load_vocabulary(manager.model)["subjects"] == ["fox", "cactus", "penguin"]
+    assert load_vocabulary(manager.model.model_copy(update={"vocabulary": "nowhere.json"})) == {}

@@ -1,0 +1,43 @@
+"""What a visitor reads while a picture is on its way."""
+
+import pytest
+
+from pipelines.schema.events import Loading, Queued, Saving, Step
+from ui.progress import describe_event, share_done, show_canvas, show_status
+
+STEP = Step(index=12, total=30, expert="base", steps_per_second=4.14, seconds_left=4.6)
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        (Queued(2), "waiting, 2 before you"),
+        (Queued(0), "starting"),
+        (Loading("SDXL base", 0.624), "loading SDXL base, 62 %"),
+        (STEP, "step 12 of 30 · 4.1 it/s · 5 s left"),
+        (Step(1, 4, "refiner", 0.0, 0.0), "refiner, step 1 of 4"),
+        (Saving(), "decoding and saving"),
+    ],
+)
+def test_an_event_is_a_sentence(event: object, sentence: str) -> None:
+    assert describe_event(event, "en") == sentence
+
+
+def test_the_line_is_as_long_as_what_is_done() -> None:
+    assert share_done(STEP) == pytest.approx(0.4)
+    assert 'aria-valuenow="40"' in show_status("x", share_done(STEP))
+
+
+def test_a_wait_of_unknown_length_claims_no_share() -> None:
+    assert share_done(Queued(3)) is None
+    assert "aria-valuenow" not in show_status("waiting")
+
+
+def test_a_prompt_in_a_sentence_is_no_html() -> None:
+    assert "<script>" not in show_status("got '<script>'", kind="error")
+
+
+def test_the_frame_has_the_final_shape_before_the_first_preview() -> None:
+    assert "aspect-ratio: 256 / 192" in show_canvas(None, 256, 192, "en")
+    assert "<img" not in show_canvas(None, 256, 192, "en")
+    assert "data:image/jpeg;base64,YWI=" in show_canvas(b"ab", 256, 192, "en")

@@ -1,0 +1,130 @@
+"""The named API: one endpoint for each task, its parameters the request's own fields."""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import gradio as gr
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from gradio.blocks import BlockFunction
+from gradio.components.api_component import Api
+from gradio.data_classes import FileData
+
+from pipelines.schema.errors import PictureError, PipelineError
+from pipelines.schema.events import Done, Failed, Result
+from pipelines.schema.requests import REQUESTS, GenerationRequest
+from ui.generate import as_gradio_error, describe, publish, submit
+from ui.listen import listen
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
+FILE_FIELDS = ("image", "mask_image")
+Answer = tuple[list[dict[str, Any]], dict[str, Any]]
+
+
+def bind_endpoints(manager: "PipelineManager", app: gr.Blocks) -> None:
+    """Adds `/text_to_image`, `/image_to_image`, `/inpaint` and `/refine` to the app being built."""
+    for task, request_class in REQUESTS.items():
+        gr.api(make_endpoint(manager, request_class), api_name=task, concurrency_limit=None)
+    for function in app.fns.values():
+        if function.api_name in REQUESTS:
+            _document(function, REQUESTS[function.api_name])
+
+
+def make_endpoint(
+    manager: "PipelineManager", request_class: type[GenerationRequest]
+) -> Callable[..., Coroutine[Any, Any, Answer]]:
+    """A function whose signature and docstring are the request's, for Gradio to publish."""
+    names = parameter_names(request_class)
+
+    async def endpoint(client: gr.Request, *values: Any) -> Answer:
+        try:
+            fields = {name: _given(name, value) for name, value in zip(names, values, strict=True)}
+            job = await submit(manager, request_class, fields, owner=client.session_hash or "")
+        except PipelineError as error:
+            raise as_gradio_error(error) from error
+        async for event in listen(job):
+            if isinstance(event, Failed):
+                raise as_gradio_error(event.error)
+            if isinstance(event, Done):
+                return await asyncio.to_thread(_answer, event.result)
+        raise gr.Error("The job was stopped.", print_exception=False)
+
+    return _sign(endpoint, request_class, manager.model.defaults)
+
+
+async def answer_wrong_names(_: Request, error: Exception) -> JSONResponse:
+    """A sentence for a call with an unknown or a missing field, which Gradio's router would answer with a bare 500."""
+    if unknown := re.match(r"Parameter `(.{1,80})` is not a valid", str(error)):
+        return JSONResponse({"error": f"{unknown[1]} is not a field of this request"}, 422)
+    if missing := re.match(r"No value provided for required argument: (\w+)", str(error)):
+        return JSONResponse({"error": f"{missing[1]} is required"}, 422)
+    raise error
+
+
+def parameter_names(request_class: type[GenerationRequest]) -> tuple[str, ...]:
+    """The request's fields, those that have to be given first, as Python wants its parameters."""
+    fields = request_class.model_fields
+    return tuple(sorted(fields, key=lambda name: not fields[name].is_required()))
+
+
+def _answer(result: Result) -> Answer:
+    files = [FileData(path=publish(file), orig_name=file.name) for file in result.files]
+    return [file.model_dump() for file in files], describe(result)
+
+
+def _given(name: str, value: Any) -> Any:
+    """A file's path where the field takes a file; every other value as it came, for the request to judge."""
+    if name not in FILE_FIELDS or value is None:
+        return value
+    if not isinstance(value, dict) or "path" not in value:
+        raise PictureError(name, "must be an uploaded file", value)
+    return Path(value["path"])
+
+
+def _document(function: BlockFunction, request_class: type[GenerationRequest]) -> None:
+    """Names and describes the parameters, which Gradio would call "1st", "2nd" and leave unexplained."""
+    for name, component in zip(parameter_names(request_class), function.inputs, strict=True):
+        if isinstance(component, Api):
+            component.label = name
+            component._api_info["additional_description"] = request_class.model_fields[name].description or ""
+    for name, component in zip(("files", "info"), function.outputs, strict=True):
+        if isinstance(component, Api):
+            component.label = name
+
+
+def _sign(
+    endpoint: Callable[..., Any], request_class: type[GenerationRequest], defaults: dict[str, Any]
+) -> Callable[..., Any]:
+    """Gives `endpoint` the request's field names, types, defaults and descriptions."""
+    parameters = [inspect.Parameter("client", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)]
+    for name in parameter_names(request_class):
+        field = request_class.model_fields[name]
+        default = inspect.Parameter.empty if field.is_required() else defaults.get(name, field.default)
+        kind = FileData if name in FILE_FIELDS else _json_type(request_class, name)
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        )
+    endpoint.__signature__ = inspect.Signature(parameters, return_annotation=tuple[list[FileData], dict])  # type: ignore[attr-defined]
+    endpoint.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    endpoint.__name__ = request_class.__name__
+    endpoint.__doc__ = request_class.__doc__
+    return endpoint
+
+
+def _json_type(request_class: type[GenerationRequest], name: str) -> Any:
+    """The plain Python type of what a client sends for a field, as the documentation should show it."""
+    schema = request_class.model_json_schema()["properties"][name]
+    if "enum" in schema:
+        return Literal[tuple(schema["enum"])]
+    options = schema.get("anyOf", [schema])
+    plain = _PLAIN_TYPES[options[0]["type"]]
+    return plain | None if len(options) > 1 else plain
+
+
+_PLAIN_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list}

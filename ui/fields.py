@@ -1,0 +1,125 @@
+"""Inputs that tabs draw, collected as {request field: component}.
+
+Limits and help texts come from the request's schema, first values from the model's defaults over the schema's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from pipelines.schema.fields import FieldInfo, describe_field
+from pipelines.schema.models import ModelEntry
+from pipelines.schema.requests import GenerationRequest
+from ui.i18n import word
+
+
+class Fields:
+    """Draws the inputs of one tab and remembers which field each fills."""
+
+    def __init__(self, request_class: type[GenerationRequest], model: ModelEntry) -> None:
+        self.request_class = request_class
+        self.model = model
+        self.components: dict[str, Component] = {}
+        self.readers: dict[str, Callable[[Any], Any]] = {}
+        """What makes a field's value of what the browser sent, where that is not the value itself."""
+
+    @property
+    def task(self) -> str:
+        """The task whose inputs are drawn."""
+        return self.request_class.task
+
+    def describe(self, name: str) -> FieldInfo:
+        """Limits and help of a field of this tab's request."""
+        return describe_field(self.request_class, name)
+
+    def default(self, name: str) -> Any:
+        """The first value of an input: the model's own, else the schema's."""
+        return self.model.defaults.get(name, self.describe(name).default)
+
+    def labels(self, name: str) -> dict[str, Any]:
+        """Label and help of a field, as the keyword arguments that every Gradio input takes."""
+        return {"label": word(f"label.{name}"), "info": word(f"help.{self.task}.{name}")}
+
+    def add(self, name: str, component: Component, read: Callable[[Any], Any] | None = None) -> Component:
+        """Lets `component` fill the field `name`; raises `KeyError` for a field the request does not have."""
+        self.describe(name)
+        self.components[name] = component
+        if read:
+            self.readers[name] = read
+        return component
+
+    def read(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Field values by name of what the browser sent for `components`, unchecked: the request judges them."""
+        named = zip(self.components, values, strict=True)
+        return {name: self.readers[name](value) if name in self.readers else value for name, value in named}
+
+    def slider(self, name: str, step: float, lowest: float | None = None) -> gr.Slider:
+        """A slider between the field's limits; `lowest` where the lower limit itself is not allowed."""
+        info = self.describe(name)
+        low, high = info.minimum if lowest is None else lowest, info.maximum
+        if low is None or high is None:
+            raise ValueError(f"{name} has no limits to draw a slider between")
+        slider = gr.Slider(low, high, value=self.default(name), step=step, buttons=[], **self.labels(name))
+        self.add(name, slider)
+        return slider
+
+    def number(self, name: str) -> Component:
+        """A bare number: the request says what is wrong with it, in its own words."""
+        return self.add(name, gr.Number(value=self.default(name), **self.labels(name)))
+
+    def choice(self, name: str) -> Component:
+        """A row of chips, one for each value that the field allows."""
+        choices = [(word(f"choice.{name}.{value}"), value) for value in self.describe(name).choices]
+        chips = gr.Radio(choices, value=self.default(name), elem_classes=["chips"], **self.labels(name))
+        return self.add(name, chips)
+
+    def switch(self, name: str) -> Component:
+        """A box to tick."""
+        return self.add(name, gr.Checkbox(value=self.default(name), **self.labels(name)))
+
+    def pair(self, name: str) -> Component:
+        """Two whole numbers in one text box, as "top, left"; what they mean when empty is in the help."""
+        value = self.default(name)
+        text = ", ".join(str(part) for part in value) if value else ""
+        return self.add(name, gr.Textbox(value=text, max_lines=1, **self.labels(name)))
+
+    def prompts(self) -> None:
+        """What the picture shows and, folded, what it should not."""
+        prompt = gr.Textbox(
+            value="", label=word("label.prompt"), placeholder=word("placeholder.prompt"), lines=3, max_lines=12,
+            elem_classes=["prompt"],
+        )  # fmt: skip
+        self.add("prompt", prompt)
+        with section("negative_prompt"):
+            info = word(f"help.{self.task}.negative_prompt")
+            self.add("negative_prompt", gr.Textbox("", show_label=False, info=info, lines=2, max_lines=8))
+
+    def count(self) -> None:
+        """How many pictures, each with a seed of its own."""
+        info = self.describe("num_images_per_prompt")
+        choices = list(range(int(info.minimum or 1), int(info.maximum or 1) + 1))
+        chips = gr.Radio(
+            choices, value=self.default("num_images_per_prompt"), label=word("label.num_images_per_prompt"),
+            elem_classes=["chips", "numerals"],
+        )  # fmt: skip
+        self.add("num_images_per_prompt", chips)
+
+    def seed(self) -> None:
+        """The seed, and a die that makes it random again."""
+        with section("seed"):
+            seed = self.number("seed")
+            dice = gr.Button(word("button.random_seed"), size="sm")
+            dice.click(None, outputs=seed, js="() => -1", api_visibility="private")
+
+    def size_conditioning(self) -> None:
+        """SDXL's micro-conditioning, folded."""
+        with section("size_conditioning"):
+            for name in ("original_size", "crops_coords_top_left", "target_size"):
+                self.pair(name)
+
+
+def section(name: str) -> gr.Accordion:
+    """A folded part of the left column; the browser remembers by its class whether it was open."""
+    return gr.Accordion(word(f"section.{name}"), open=False, elem_classes=["section", f"section-{name}"])

@@ -1,0 +1,79 @@
+"""From Generate to the finished picture: one run of a tab, told to its stage."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pipelines.job import Job
+from pipelines.schema.errors import InvalidRequest, PipelineError
+from pipelines.schema.events import Done, Failed, Step, Stopped
+from ui.fields import Fields
+from ui.generate import submit
+from ui.i18n import language_of, load_words, say
+from ui.listen import listen
+from ui.progress import describe_event, share_done, show_canvas, show_status
+from ui.stage import Stage, Update
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
+PAUSE_SECONDS = 0.15
+"""Steps that follow each other faster are not all shown."""
+
+
+def make_runner(
+    manager: "PipelineManager", fields: Fields, stage: Stage
+) -> Callable[..., AsyncGenerator[Update, None]]:
+    """The handler of a tab's Generate: takes the last outcome and the fields' values, yields stage updates."""
+
+    async def run(client: gr.Request, outcome: dict[str, Any] | None, *values: Any) -> AsyncGenerator[Update, None]:
+        language = language_of(client)
+        try:
+            job = await submit(manager, fields.request_class, fields.read(values), client.session_hash or "")
+            async with aclosing(follow(job, stage, outcome, language)) as updates:
+                async for update in updates:
+                    yield update
+        except PipelineError as error:
+            sentence = _sentence(error, language)
+            yield stage.rest(sentence, "error", outcome)
+            raise gr.Error(sentence, print_exception=False) from error
+
+    return run
+
+
+async def follow(job: Job, stage: Stage, outcome: dict[str, Any] | None, language: str) -> AsyncGenerator[Update, None]:
+    """The job's events as stage updates, until its end; raises the error of a job that failed."""
+    size = job.request.width or 1, job.request.height or 1
+    yield stage.begin(job, say("status.next", language), size, language)
+    sentence, shown_at = "", 0.0
+    async with aclosing(listen(job)) as events:
+        async for event in events:
+            match event:
+                case None:
+                    yield {stage.facts: gr.skip()}  # so that Gradio looks whether the browser is still there
+                case Failed(error=error):
+                    raise error
+                case Stopped():
+                    yield stage.rest(say("status.stopped", language, last=sentence.split(" · ")[0]), "done", outcome)
+                case Done(result=result):
+                    yield await asyncio.to_thread(stage.finish, result, language)
+                case _:
+                    sentence = describe_event(event, language)
+                    update: Update = {stage.status: show_status(sentence, share_done(event))}
+                    preview = event.preview if isinstance(event, Step) else None
+                    if preview:
+                        update[stage.canvas] = show_canvas(preview, *size, language)
+                    if preview or not isinstance(event, Step) or time.monotonic() - shown_at > PAUSE_SECONDS:
+                        shown_at = time.monotonic()
+                        yield update
+
+
+def _sentence(error: PipelineError, language: str) -> str:
+    """The error's own words; friendlier ones where an input was simply left empty."""
+    if isinstance(error, InvalidRequest) and error.value is None:
+        return load_words()[language].get(f"missing.{error.field}", str(error))
+    return str(error)

@@ -1,0 +1,24 @@
+"""A new picture in the shape of an old one."""
+
+from pipelines.schema.requests import ImageToImageRequest
+from ui.fields import Fields
+from ui.pictures import build_picture
+from ui.sampling import build_sampling
+from ui.shapes import build_shape
+from ui.tab import Tab
+
+
+def build(fields: Fields) -> None:
+    """Draws the inputs."""
+    build_picture(fields)
+    fields.prompts()
+    fields.slider("strength", step=0.05, lowest=0.05)
+    build_shape(fields, follows_picture=True)
+    fields.choice("resize_mode")
+    fields.count()
+    build_sampling(fields)
+    fields.seed()
+    fields.size_conditioning()
+
+
+IMAGE_TO_IMAGE = Tab(ImageToImageRequest, build)

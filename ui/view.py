@@ -1,0 +1,105 @@
+"""One tab on the screen: the inputs its file draws, beside the stage that all tabs have alike."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pipelines.job import Job
+from ui.examples import Example, build_examples, load_examples
+from ui.fields import Fields
+from ui.i18n import word
+from ui.restoring import build_restoring
+from ui.running import make_runner
+from ui.stage import Stage, build_bar, build_gallery
+from ui.tab import Tab
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
+
+@dataclass(frozen=True)
+class View:
+    """A tab as drawn."""
+
+    tab: Tab
+    fields: Fields
+    stage: Stage
+
+
+def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str]) -> View:
+    """Draws one tab and binds its Generate and Stop."""
+    fields = Fields(tab.request_class, manager.model)
+    examples = load_examples(manager.model, tab.task)
+    with gr.Row(elem_classes=["workspace"]):
+        with gr.Column(elem_classes=["controls"], scale=0, min_width=320):
+            tab.build(fields)
+            build_restoring(fields)
+            generate, stop = build_bar()
+        with gr.Column(elem_classes=["stage"], scale=1, min_width=320):
+            with gr.Column(elem_classes=["idle"]) as idle:
+                cards = build_examples(examples, tab.task)
+            stage = Stage(
+                idle=idle,
+                canvas=gr.HTML(visible=False, elem_classes=["canvas-box"]),
+                gallery=build_gallery(),
+                status=gr.HTML(elem_classes=["status-box"]),
+                facts=gr.HTML(visible=False, elem_classes=["facts-box"]),
+                **_build_actions(tasks),
+                generate=generate,
+                stop=stop,
+                job=gr.State(None),
+                outcome=gr.State(None),
+                selected=gr.State(0),
+            )
+    view = View(tab, fields, stage)
+    _bind(view, manager, list(zip(cards, examples, strict=True)))
+    return view
+
+
+def _build_actions(tasks: list[str]) -> dict[str, Any]:
+    """The row below finished pictures."""
+    with gr.Row(visible=False, elem_classes=["actions"]) as actions:
+        send_to = {task: gr.Button(word(f"button.send.{task}"), size="sm", min_width=120) for task in tasks}
+        reuse_seed = gr.Button(word("button.reuse_seed"), size="sm", min_width=120)
+    return {"actions": actions, "send_to": send_to, "reuse_seed": reuse_seed}
+
+
+def _bind(view: View, manager: "PipelineManager", cards: list[tuple[gr.Button, Example]]) -> None:
+    stage, components = view.stage, view.fields.components
+    run = make_runner(manager, view.fields, stage)
+    generation: dict[str, Any] = {
+        "fn": run,
+        "inputs": [stage.outcome, *components.values()],
+        "outputs": stage.outputs,
+        "preprocess": False,  # Gradio's own checks would answer before ours do
+        "concurrency_limit": None,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    stage.generate.click(**generation)
+    stage.stop.click(stop_job, stage.job, stage.stop, **quiet)
+    stage.gallery.select(selected_index, None, stage.selected, **quiet)
+    stage.reuse_seed.click(first_seed, [stage.outcome, stage.selected], components["seed"], **quiet)
+    for card, example in cards:
+        filled = card.click(example.fill, None, [components[name] for name in example.fields()], **quiet)
+        if "image" not in components:
+            filled.then(**generation)
+
+
+def stop_job(job: Job | None) -> Any:
+    """Asks the running job to end; its own stream then says that it has."""
+    if job is not None:
+        job.cancel()
+    return gr.update(interactive=False)
+
+
+def selected_index(event: gr.SelectData) -> int:
+    """Which picture of the gallery is looked at."""
+    return int(event.index)
+
+
+def first_seed(outcome: dict[str, Any] | None, selected: int) -> Any:
+    """The seed of the picture that is looked at."""
+    return outcome["seeds"][selected] if outcome else gr.skip()
