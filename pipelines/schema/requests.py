@@ -52,10 +52,12 @@ class GenerationRequest(BaseModel):
     prompt: Prompt = Field(default="", description="What the picture shows.")
     negative_prompt: Prompt = Field(default="", description="What the picture should not show.")
     width: Side | None = Field(
-        default=None, description="Width in pixels, a multiple of 8; empty: the model's own size."
+        default=None,
+        description="Width in pixels, a multiple of 8; empty: the model's own, or the nearest to the upload's shape.",
     )
     height: Side | None = Field(
-        default=None, description="Height in pixels, a multiple of 8; empty: the model's own size."
+        default=None,
+        description="Height in pixels, a multiple of 8; empty: the model's own, or the nearest to the upload's shape.",
     )
     num_inference_steps: Annotated[int, Field(ge=1, le=150), NotBool] = Field(
         default=30, description="Denoising steps: more take longer and add detail up to a point."
@@ -138,7 +140,9 @@ class ImageToImageRequest(PictureRequest):
 
     task: ClassVar[str] = "image_to_image"
 
-    strength: Share = Field(default=0.6, description="How far to move away from the picture: 0 keeps it, 1 ignores it.")
+    strength: Share = Field(
+        default=0.6, description="How far to move away from the picture: near 0 keeps it, 1 ignores it."
+    )
     resize_mode: ResizeMode = Field(
         default="crop", description="How the picture is fitted to the size: crop, pad or stretch."
     )
