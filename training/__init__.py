@@ -1,0 +1,1 @@
+"""The recipe that makes `models/demo/`: a tiny but true SDXL, trained from nothing on composed pictures."""

@@ -1,0 +1,163 @@
+"""Every figure and every switch of the recipe, named, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+CONTEXT_LENGTH = 77
+LATENT_FACTOR = 8
+LATENT_CHANNELS = 4
+TIME_ID_DIM = 32
+PROJECTION_DIM = 128
+
+
+@dataclass
+class DataConfig:
+    """Sources of the pictures and how they are split."""
+
+    sprites: str = "@lobehub/fluent-emoji-3d@1.1.0"
+    names: str = "unicode-emoji-json@0.9.0"
+    held_out_percent: int = 12
+    seed: int = 7
+
+
+@dataclass
+class VaeConfig:
+    """KL autoencoder, f = 8 (SDXL, arXiv:2307.01952, section 2.4; LDM, arXiv:2112.10752, section 3.1)."""
+
+    minutes: float = 12.5
+    decoder_minutes: float = 9.0
+    learning_rate: float = 1e-3
+    pictures: int = 1500
+    channels: tuple[int, ...] = (16, 16, 48, 96)
+    kl_weight: float = 1e-3
+    gradient_weight: float = 0.7
+    coarse_weight: float = 0.7
+    latent_noise: float = 0.05
+    ema_decay: float = 0.998
+    analytic_start: bool = True
+    seed: int = 0
+
+
+@dataclass
+class DiffusionConfig:
+    """What base and refiner share: noise-prediction training with every part of SDXL's recipe as a switch."""
+
+    minutes: float
+    samples: int
+    learning_rate: float
+    channels: tuple[int, ...]
+    max_timestep: int = 1000
+    batch_size: int = 16
+    warmup_samples: int = 3200
+    decay_from: float = 0.6
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    min_snr_gamma: float = 5.0
+    offset_noise: float = 0.05
+    ema_decay: float = 0.999
+    drop_to_zeros: float = 0.07
+    drop_to_empty: float = 0.03
+    captions_per_picture: int = 6
+    sheet_minutes: float = 10.0
+    save_minutes: float = 4.0
+    seed: int = 1
+
+
+@dataclass
+class BaseConfig(DiffusionConfig):
+    """The base UNet with its text encoders.
+
+    Phases are shares of the run: half size until `half_size_until`, canonical 256x256 layouts until `widen_from`,
+    then every bucket, position and crop, keeping `canonical_share` of the batches canonical.
+    """
+
+    minutes: float = 85.0
+    samples: int = 250_000
+    learning_rate: float = 9e-4
+    channels: tuple[int, ...] = (48, 96, 192)
+    hidden_1: int = 80
+    hidden_2: int = 112
+    text_layers: int = 3
+    progressive_size: bool = True
+    half_size_until: float = 0.2
+    half_size_batch: int = 32
+    aspect_buckets: bool = True
+    widen_from: float = 0.62
+    canonical_share: float = 0.55
+    crop_conditioning: bool = True
+    two_subject_pictures: int = 500
+    wide_pictures_per_bucket: int = 220
+    wide_square_pictures: int = 900
+
+
+@dataclass
+class RefinerConfig(DiffusionConfig):
+    """The refiner: same VAE and second text encoder, low noise only, aesthetic score in place of the target size."""
+
+    minutes: float = 11.0
+    samples: int = 120_000
+    learning_rate: float = 9e-4
+    channels: tuple[int, ...] = (32, 64, 128)
+    max_timestep: int = 200
+    batch_size: int = 32
+    warmup_samples: int = 1600
+    decay_from: float = 0.5
+    drop_to_zeros: float = 0.0
+    drop_to_empty: float = 0.1
+    pictures: int = 3000
+    blurred_share: float = 0.5
+
+
+@dataclass
+class JudgeConfig:
+    """The classifier that names the subject of a picture from its grey-scale edges."""
+
+    pictures: int = 5000
+    epochs: int = 10
+    learning_rate: float = 3e-3
+    batch: int = 64
+    side: int = 64
+    seed: int = 3
+
+
+@dataclass
+class EvaluateConfig:
+    """How the finished model is measured."""
+
+    prompts: int = 100
+    num_inference_steps: int = 25
+    guidance_scale: float = 5.0
+    seed: int = 11
+
+
+@dataclass
+class Config:
+    """The whole recipe."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    base: BaseConfig = field(default_factory=BaseConfig)
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def override(self, assignment: str) -> None:
+        """Set one figure from text such as `base.minutes=60` or `base.aspect_buckets=false`.
+
+        Raises:
+            ValueError: the text is not `section.field=value` or names no known field.
+        """
+        name, separator, value = assignment.partition("=")
+        section_name, dot, field_name = name.partition(".")
+        section = getattr(self, section_name, None)
+        if not (separator and dot) or not dataclasses.is_dataclass(section) or not hasattr(section, field_name):
+            raise ValueError(f"expected section.field=value with a known field, got {assignment!r}")
+        old = getattr(section, field_name)
+        try:
+            new = type(old)(json.loads(value)) if not isinstance(old, str) else value
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be a {type(old).__name__}, got {value!r}") from error
+        setattr(section, field_name, new)

@@ -1,0 +1,124 @@
+"""Train the refiner UNet: low noise only, the second text encoder only, an aesthetic score in the time ids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModelWithProjection
+
+from training.base import BaseModel, load_vae, make_base_model
+from training.captions import caption
+from training.checkpoint import load_checkpoint
+from training.config import Config
+from training.diffusion import Condition, Trainer
+from training.groupnorm import use_fast_group_norm
+from training.latents import LatentPool, Picture, cached_pool, tokenize
+from training.layouts import BUCKETS, NATIVE, reduce_resolution, wide_layout
+from training.networks import make_refiner_unet, to_channels_last, use_plain_attention
+from training.pictures import Pixels, draw
+from training.tokenizer import load_tokenizers
+
+logger = logging.getLogger(__name__)
+
+# A picture without any detail scores 2.5 and a sharp one 6.0 to 6.5: the pipeline's defaults are 2.5 and 6.0.
+LOWEST_SCORE = 2.5
+SHARP_SCORE = 6.0
+SCORE_SPREAD = 0.5
+NATIVE_SHARE = 0.7
+
+
+class RefinerModel(nn.Module):
+    """The refiner UNet and the base's second text encoder, which stays as it is."""
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder_2: CLIPTextModelWithProjection) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_encoder_2 = text_encoder_2.requires_grad_(False)
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        """Predict the noise from the second encoder's penultimate states and pooled text."""
+        with torch.no_grad():
+            output = self.text_encoder_2(condition.tokens_2, output_hidden_states=True)
+        added = {"text_embeds": output.text_embeds, "time_ids": condition.time_ids}
+        return self.unet(noisy, timesteps, output.hidden_states[-2], added_cond_kwargs=added).sample
+
+
+def sharpness(pixels: Pixels) -> float:
+    """Mean absolute difference of neighbouring pixels, in grey levels."""
+    grey = pixels.mean(2)
+    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+
+
+def aesthetic_score(pixels: Pixels, original: Pixels, rng: np.random.Generator) -> float:
+    """Score a picture by the share of the original's sharpness that it kept."""
+    kept = min(1.0, sharpness(pixels) / max(sharpness(original), 1e-6))
+    return LOWEST_SCORE + (SHARP_SCORE - LOWEST_SCORE) * kept + SCORE_SPREAD * rng.random()
+
+
+def scored_pictures(config: Config, folder: Path, width: int, height: int, count: int) -> Iterator[Picture]:
+    """Draw sharp and blurred pictures of one size; time ids: original size, crop, aesthetic score."""
+    rng = np.random.default_rng((config.data.seed, width, height, 1))
+    for _ in range(count):
+        layout = wide_layout(width, height, config.data.held_out_percent, rng)
+        original = draw(layout, folder)
+        is_blurred = rng.random() < config.refiner.blurred_share
+        pixels = reduce_resolution(original, rng.uniform(0.15, 0.7)) if is_blurred else original
+        captions = [caption(layout, rng) for _ in range(config.refiner.captions_per_picture)]
+        score = aesthetic_score(pixels, original, rng)
+        yield Picture(pixels, captions, (height, width, 0, 0, score))
+
+
+def make_refiner_model(config: Config, text_encoder_2: CLIPTextModelWithProjection) -> RefinerModel:
+    """Build the untrained refiner beside the given text encoder."""
+    torch.manual_seed(config.refiner.seed)
+    return RefinerModel(make_refiner_unet(config.refiner, config.base.hidden_2), text_encoder_2)
+
+
+def load_base_average(config: Config, work: Path) -> BaseModel:
+    """Load the averaged weights of the trained base.
+
+    Raises:
+        FileNotFoundError: the base has not been trained yet.
+    """
+    state = load_checkpoint(work / "base.pt")
+    if state is None:
+        raise FileNotFoundError(f"train the base first: {work / 'base.pt'} is missing")
+    model = make_base_model(config.base, load_tokenizers(work)[0])
+    model.load_state_dict(state["average"])
+    return model.eval().requires_grad_(False)
+
+
+def train_refiner(config: Config, work: Path, device: torch.device) -> None:
+    """Train the refiner until its samples or minutes are spent; `work/refiner.pt` holds the result; resumes."""
+    tokenizers = load_tokenizers(work)
+    vae = load_vae(work, device)
+    text_encoder_2 = load_base_average(config, work).text_encoder_2
+    model = to_channels_last(make_refiner_model(config, text_encoder_2), device)
+    use_fast_group_norm(model, device)
+    use_plain_attention(model, device)
+    empty = (tokenize(tokenizers[0], [""])[0], tokenize(tokenizers[1], [""])[0])
+    trainer = Trainer(model, config.refiner, empty, work / "refiner.pt", device)
+    logger.info("refiner: unet has %.2f M parameters", sum(p.numel() for p in model.unet.parameters()) / 1e6)
+    trainer.resume()
+
+    def pool_of(width: int, height: int, count: int) -> LatentPool:
+        path = work / "pools" / f"refiner-{width}x{height}.pt"
+        return cached_pool(path, scored_pictures(config, work / "data", width, height, count), vae, tokenizers)
+
+    native_count = int(config.refiner.pictures * NATIVE_SHARE)
+    bucket_count = (config.refiner.pictures - native_count) // len(BUCKETS)
+    native = pool_of(*NATIVE, native_count)
+    buckets = [pool_of(width, height, bucket_count) for width, height in BUCKETS]
+
+    def choose_pool(progress: float, generator: torch.Generator) -> tuple[LatentPool, int]:
+        draw_native, draw_bucket = torch.rand(2, generator=generator).tolist()
+        pool = native if draw_native < NATIVE_SHARE else buckets[int(draw_bucket * len(buckets))]
+        return pool, config.refiner.batch_size
+
+    trainer.run(choose_pool, lambda average, samples: None)
