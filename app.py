@@ -77,7 +77,8 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         first = error.errors()[0]
         name = str(first["loc"][0])
         source = _flag(name) if given[name] is not None else _variable(name)
-        sys.exit(f"app.py: {source} {_rule(first)}, got {first['input']!r}")
+        got = "" if name == "auth" else f", got {first['input']!r}"  # a password is nobody's business
+        sys.exit(f"app.py: {source} {_rule(first)}{got}")
 
 
 def make_parser() -> argparse.ArgumentParser:

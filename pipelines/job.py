@@ -22,7 +22,7 @@ class Job:
         self.id = uuid.uuid4().hex
         self.request = request
         self.owner = owner
-        """Whoever shares the device fairly with others: a browser session, or "" where nobody else is."""
+        """Whoever shares the device fairly with others: a visitor as the interface tells them apart, or ""."""
         self._unread: deque[Event] = deque()
         self._last: Event | None = None
         self._changed = threading.Condition()

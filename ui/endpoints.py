@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,13 +13,17 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from gradio.blocks import BlockFunction
 from gradio.components.api_component import Api
+from gradio.context import LocalContext
 from gradio.data_classes import FileData
 
-from pipelines.schema.errors import PictureError, PipelineError
+from pipelines.job import Job
+from pipelines.schema.errors import Cancelled, PictureError, PipelineError
 from pipelines.schema.events import Done, Failed, Result
 from pipelines.schema.requests import REQUESTS, GenerationRequest
 from ui.generate import as_gradio_error, describe, publish, submit
+from ui.i18n import ENGLISH, say
 from ui.listen import listen
+from ui.owner import owner_of
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
@@ -43,17 +48,16 @@ def make_endpoint(
     names = parameter_names(request_class)
 
     async def endpoint(client: gr.Request, *values: Any) -> Answer:
+        def read_values() -> dict[str, Any]:
+            return {name: _given(name, value) for name, value in zip(names, values, strict=True)}
+
         try:
-            fields = {name: _given(name, value) for name, value in zip(names, values, strict=True)}
-            job = await submit(manager, request_class, fields, owner=client.session_hash or "")
+            job = await submit(manager, request_class, read_values, owner_of(client))
+            return await asyncio.to_thread(_answer, await _wait_for(job))
         except PipelineError as error:
             raise as_gradio_error(error) from error
-        async for event in listen(job):
-            if isinstance(event, Failed):
-                raise as_gradio_error(event.error)
-            if isinstance(event, Done):
-                return await asyncio.to_thread(_answer, event.result)
-        raise gr.Error("The job was stopped.", print_exception=False)
+        except Exception as error:
+            raise gr.Error(say("status.unexpected", ENGLISH)) from error  # its own words may name a folder
 
     return _sign(endpoint, request_class, manager.model.defaults)
 
@@ -71,6 +75,26 @@ def parameter_names(request_class: type[GenerationRequest]) -> tuple[str, ...]:
     """The request's fields, those that have to be given first, as Python wants its parameters."""
     fields = request_class.model_fields
     return tuple(sorted(fields, key=lambda name: not fields[name].is_required()))
+
+
+async def _wait_for(job: Job) -> Result:
+    """The job's result; raises its `PipelineError`. A call that is cancelled or left ends the job."""
+    async with aclosing(listen(job)) as events:
+        async for event in events:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Done):
+                return event.result
+            if _caller_has_gone():
+                break
+    raise Cancelled("The job was stopped.")
+
+
+def _caller_has_gone() -> bool:
+    """Whether the stream that the answer would go to was closed: Gradio itself looks only when a generator yields."""
+    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    event = blocks._queue.event_ids_to_events.get(event_id) if blocks and event_id else None
+    return event is not None and not event.alive
 
 
 def _answer(result: Result) -> Answer:

@@ -4,6 +4,7 @@ Limits and help texts come from the request's schema, first values from the mode
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,8 @@ from pipelines.schema.fields import FieldInfo, describe_field
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import GenerationRequest
 from ui.i18n import word
+
+RANDOM_SEED = -1
 
 
 class Fields:
@@ -65,10 +68,6 @@ class Fields:
         self.add(name, slider)
         return slider
 
-    def number(self, name: str) -> Component:
-        """A bare number: the request says what is wrong with it, in its own words."""
-        return self.add(name, gr.Number(value=self.default(name), **self.labels(name)))
-
     def choice(self, name: str) -> Component:
         """A row of chips, one for each value that the field allows."""
         choices = [(word(f"choice.{name}.{value}"), value) for value in self.describe(name).choices]
@@ -109,15 +108,25 @@ class Fields:
     def seed(self) -> None:
         """The seed, and a die that makes it random again."""
         with section("seed"):
-            seed = self.number("seed")
+            seed = gr.Textbox(str(RANDOM_SEED), max_lines=1, **self.labels("seed"))
             dice = gr.Button(word("button.random_seed"), size="sm")
-            dice.click(None, outputs=seed, js="() => -1", api_visibility="private")
+            dice.click(None, outputs=seed, js=f"() => '{RANDOM_SEED}'", api_visibility="private")
+        self.add("seed", seed, read=lambda text: RANDOM_SEED if (number := read_number(text)) is None else number)
 
     def size_conditioning(self) -> None:
         """SDXL's micro-conditioning, folded."""
         with section("size_conditioning"):
             for name in ("original_size", "crops_coords_top_left", "target_size"):
                 self.pair(name)
+
+
+def read_number(text: Any) -> Any:
+    """A number where one was typed, `None` where nothing was; Gradio's own number input turns an empty box into 0."""
+    text = str(text).strip()
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text or None
 
 
 def section(name: str) -> gr.Accordion:

@@ -1,6 +1,7 @@
 """The one place where field values become a request, and a finished job becomes files a browser can fetch."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
 from pipelines.job import Job
-from pipelines.schema.errors import PipelineError
+from pipelines.schema.errors import PipelineError, RunError
 from pipelines.schema.events import Result
 from pipelines.schema.requests import GenerationRequest, make_request
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 async def submit(
     manager: "PipelineManager",
     request_class: type[GenerationRequest],
-    values: dict[str, Any],
+    read_values: Callable[[], dict[str, Any]],
     owner: str,
 ) -> Job:
-    """Validates `values` and hands the request to the engine; raises `PipelineError` when either refuses.
+    """Validates what `read_values` returns and hands it to the engine; raises `PipelineError` when something is wrong.
 
-    In a thread, because the engine reads the uploaded pictures before it accepts a job.
+    In a thread, because a painted mask is written and the uploaded pictures are read before a job is accepted.
     """
-    return await asyncio.to_thread(lambda: manager.submit(make_request(request_class, values), owner))
+    return await asyncio.to_thread(lambda: manager.submit(make_request(request_class, read_values()), owner))
 
 
 def as_gradio_error(error: PipelineError) -> gr.Error:
@@ -39,8 +40,13 @@ def publish(file: Path) -> str:
     """Copies a saved picture, byte for byte, to the one folder that Gradio serves; returns the copy's path.
 
     The output folder itself stays closed: a visitor reaches a picture only by the hash of its content.
+    Raises `RunError`, which names no folder.
     """
-    return save_file_to_cache(file, get_upload_folder())
+    try:
+        return save_file_to_cache(file, get_upload_folder())
+    except OSError as error:
+        reason = error.strerror or "it cannot be copied"
+        raise RunError(f"{file.name} was saved but cannot be shown: {reason}") from error
 
 
 def describe(result: Result) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipelines.schema.models import ModelEntry
-from ui.i18n import language_of, say, word
+from ui.i18n import language_of, load_words, say, word
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
@@ -32,7 +32,7 @@ def build_header(manager: "PipelineManager", app: gr.Blocks) -> None:
     app.load(chips, None, status, **quiet)
     gr.Timer(REFRESH_SECONDS).tick(chips, None, status, **quiet)
     if manager.model.embedded:
-        build_embedded_note(manager.model)
+        build_embedded_note(manager.model, app)
 
 
 def show_chips(manager: "PipelineManager", language: str) -> str:
@@ -48,13 +48,26 @@ def show_chips(manager: "PipelineManager", language: str) -> str:
     return f'<ul class="status-chips">{cells}</ul>'
 
 
-def build_embedded_note(model: ModelEntry) -> None:
+def build_embedded_note(model: ModelEntry, app: gr.Blocks) -> None:
     """For the small model that comes with the project: its words, and how to get the full one."""
     with gr.Accordion(word("embedded.title"), open=False, elem_classes=["section", "section-embedded"]):
         gr.Markdown(word("embedded.how"))
-        for name, words in load_vocabulary(model).items():
-            with gr.Row(elem_classes=["vocabulary"]):
-                gr.HTML(f"<dl><dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(', '.join(words))}</dd></dl>")
+        vocabulary = gr.HTML(elem_classes=["vocabulary"])
+
+    def in_own_language(client: gr.Request) -> str:
+        return show_vocabulary(load_vocabulary(model), language_of(client))
+
+    app.load(in_own_language, None, vocabulary, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def show_vocabulary(vocabulary: dict[str, list[str]], language: str) -> str:
+    """The model's lists of words as HTML; a list that `ui/i18n/` has no heading for keeps its own name."""
+    table = load_words()[language]
+    headings = [table.get(f"vocabulary.{name}", name.replace("_", " ")) for name in vocabulary]
+    lists = [", ".join(words) for words in vocabulary.values()]
+    pairs = zip(headings, lists, strict=True)
+    rows = [f"<dt>{escape(heading)}</dt><dd>{escape(words)}</dd>" for heading, words in pairs]
+    return f"<dl>{''.join(rows)}</dl>"
 
 
 def load_vocabulary(model: ModelEntry) -> dict[str, list[str]]:

@@ -15,6 +15,8 @@ from pipelines.schema.requests import REQUESTS
 
 FOLDER = Path(__file__).parent / "i18n"
 ENGLISH = "en"
+ALIASES = {"zh-CN": ("zh", "zh-TW", "zh-HK")}
+"""Languages that read a file of another name: a browser looks for its own tag and then for that without the region."""
 
 
 @cache
@@ -31,7 +33,9 @@ def load_words() -> dict[str, dict[str, str]]:
 
 def make_i18n() -> gr.I18n:
     """What `launch(i18n=...)` wants; the browser picks the visitor's language."""
-    return gr.I18n(**load_words())
+    words = load_words()
+    aliases = {alias: words[language] for language, others in ALIASES.items() for alias in others}
+    return gr.I18n(**words, **aliases)
 
 
 def word(key: str) -> I18nData:
@@ -46,11 +50,7 @@ def say(key: str, language: str, **values: Any) -> str:
 
 
 def language_of(client: gr.Request | None) -> str:
-    """The first of the visitor's languages that there is a file for, else English."""
+    """The language of the visitor's page: as there, the first one wanted, or English where there is no file."""
     wanted = client.headers.get("accept-language", "") if client else ""
-    for entry in wanted.split(","):
-        tag = entry.split(";")[0].strip().lower()
-        for language in load_words():
-            if tag and language.lower().startswith(tag.split("-")[0]):
-                return language
-    return ENGLISH
+    first = wanted.split(",")[0].split(";")[0].strip().lower().split("-")[0]
+    return next((language for language in load_words() if language.lower().split("-")[0] == first), ENGLISH)

@@ -9,7 +9,7 @@ from pipelines.job import Job
 from pipelines.schema.events import FINAL_EVENTS, Event
 
 HEARTBEAT_SECONDS = 1.0
-"""Gradio finds out that a browser has gone only when a handler yields."""
+"""How often whoever listens has a chance to look whether the browser or the API's caller is still there."""
 
 
 async def listen(job: Job) -> AsyncGenerator[Event | None, None]:

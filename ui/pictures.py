@@ -8,12 +8,16 @@ from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from pipelines.media.decode import load_mask, load_picture
+from pipelines.media.decode import load_mask
 from pipelines.schema.errors import PictureError
 from ui.fields import Fields
 from ui.generate import as_gradio_error
+from ui.headers import read_size
 from ui.i18n import language_of, word
 from ui.painter import COLOUR, build_painter, read_mask, show
+
+DECODED_AT_ONCE = 2
+"""Uploaded masks, by all visitors together: each may take a few hundred MB for a moment."""
 
 
 def read_picture(value: Any) -> str | None:
@@ -42,15 +46,10 @@ def build_painted_picture(fields: Fields) -> None:
             upload = gr.UploadButton(label, file_types=["image"], size="sm")
             change = gr.Button(word("button.change_picture"), size="sm")
     fields.add("mask_image", painter, read=read_mask)
-    quiet: dict[str, Any] = {
-        "preprocess": False,
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    picture.change(start_painting, picture, [picture, painting, painter], **quiet)
-    change.click(lambda: None, None, picture, **quiet)
-    upload.upload(show_mask, [upload, picture], painter, **quiet)
+    quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+    picture.change(start_painting, picture, [picture, painting, painter], queue=False, **quiet)
+    change.click(lambda: None, None, picture, queue=False, **quiet)
+    upload.upload(show_mask, [upload, picture], painter, concurrency_limit=DECODED_AT_ONCE, **quiet)
 
 
 def start_painting(client: gr.Request, upload: Any) -> tuple[Any, Any, Any]:
@@ -70,7 +69,7 @@ def show_mask(client: gr.Request, mask_upload: Any, picture_upload: Any) -> dict
 
 
 def _as_paint(mask_file: Path, picture: Path) -> str:
-    mask = load_mask(mask_file, "mask_image", load_picture(picture, "image").size)
+    mask = load_mask(mask_file, "mask_image", read_size(picture, "image"))
     paint = Image.new("RGBA", mask.size, COLOUR)
     paint.putalpha(mask)
     return save_pil_to_cache(paint, get_upload_folder(), name="paint", format="png")

@@ -5,6 +5,7 @@ from html import escape
 
 from pipelines.schema.events import Event, Loading, Queued, Result, Saving, Step
 from pipelines.schema.schedulers import SCHEDULER_TITLES
+from ui.headers import read_size
 from ui.i18n import say
 
 
@@ -28,18 +29,19 @@ def describe_event(event: Event, language: str) -> str:
 
 
 def show_status(sentence: str, share: float | None = None, kind: str = "running") -> str:
-    """The sentence over its line; `share` is what is done, 0 to 1, or `None` where nobody can know."""
-    line = '<div class="line unknown"></div>'
+    """The sentence over its line; `share` is what is done, 0 to 1, or `None` where nobody can know.
+
+    It changes several times a second: `script.js` reads only a run's begin and end to those who do not see it.
+    """
+    words = escape(sentence)
+    bar = f'role="progressbar" aria-label="{words}" aria-valuemin="0" aria-valuemax="100"'
+    line = f'<div class="line unknown" {bar}></div>'
     if share is not None:
         percent = round(share * 100)
-        line = (
-            f'<div class="line" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
-            f'<i style="width: {percent}%"></i></div>'
-        )
+        line = f'<div class="line" {bar} aria-valuenow="{percent}"><i style="width: {percent}%"></i></div>'
     if kind != "running":
         line = '<div class="line empty"></div>'
-    role = "alert" if kind == "error" else "status"
-    return f'{line}<p class="sentence {kind}" role="{role}">{escape(sentence)}</p>'
+    return f'{line}<p class="sentence {kind}" aria-live="off">{words}</p>'
 
 
 def share_done(event: Event) -> float | None:
@@ -65,8 +67,9 @@ def show_canvas(preview: bytes | None, width: int, height: int, language: str) -
 
 
 def describe_result(result: Result, language: str) -> str:
-    """Seeds and settings of finished pictures as a row of small facts, in HTML."""
+    """Seeds and settings of finished pictures as a row of small facts, in HTML; the size is the saved file's own."""
     request = result.request
+    width, height = read_size(result.files[0], "file")  # an inpainted upload keeps its size, whatever was drawn
     seeds = ", ".join(str(seed) for seed in result.seeds)
     steps = " + ".join(say(f"fact.steps.{expert}", language, steps=count) for expert, count in result.steps.items())
     facts = [
@@ -74,7 +77,7 @@ def describe_result(result: Result, language: str) -> str:
         (say("label.num_inference_steps", language), steps),
         (say("label.scheduler", language), SCHEDULER_TITLES[request.scheduler]),
         (say("label.guidance_scale", language), f"{request.guidance_scale:g}"),
-        (say("label.size", language), f"{request.width} × {request.height}"),
+        (say("label.size", language), f"{width} × {height}"),
         (say("label.elapsed", language), say("fact.seconds", language, seconds=f"{result.elapsed_seconds:.1f}")),
     ]
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)

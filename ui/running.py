@@ -15,6 +15,7 @@ from ui.fields import Fields
 from ui.generate import submit
 from ui.i18n import language_of, load_words, say
 from ui.listen import listen
+from ui.owner import owner_of
 from ui.progress import describe_event, share_done, show_canvas, show_status
 from ui.stage import Stage, Update
 
@@ -33,7 +34,7 @@ def make_runner(
     async def run(client: gr.Request, outcome: dict[str, Any] | None, *values: Any) -> AsyncGenerator[Update, None]:
         language = language_of(client)
         try:
-            job = await submit(manager, fields.request_class, fields.read(values), client.session_hash or "")
+            job = await submit(manager, fields.request_class, lambda: fields.read(values), owner_of(client))
             async with aclosing(follow(job, stage, outcome, language)) as updates:
                 async for update in updates:
                     yield update
@@ -41,6 +42,10 @@ def make_runner(
             sentence = _sentence(error, language)
             yield stage.rest(sentence, "error", outcome)
             raise gr.Error(sentence, print_exception=False) from error
+        except Exception as error:  # a fault of ours must not leave Generate locked
+            sentence = say("status.unexpected", language)
+            yield stage.rest(sentence, "error", outcome)
+            raise gr.Error(sentence) from error
 
     return run
 

@@ -14,6 +14,8 @@
       write(THEME, theme);
       applyTheme(theme);
     },
+    // A moment later, when Gradio has what was typed or filled in.
+    generate() { setTimeout(() => press("button.generate"), 50); },
   };
 
   // A click on a button that is on screen: every tab has its own Generate and Stop.
@@ -22,16 +24,37 @@
     button?.click();
     return Boolean(button);
   };
+  // What Escape closes first. Looked at before anybody has handled the key: afterwards it is gone.
+  let isForOthers = false;
+  window.addEventListener("keydown", () => {
+    const open = document.querySelector("ul[role=listbox], .fullscreen-overlay, .api-docs");
+    isForOthers = Boolean(document.fullscreenElement || open);
+  }, true);
   document.addEventListener("keydown", (event) => {
+    // Composing: the key chooses a word of an input method.
+    if (event.isComposing || event.defaultPrevented || event.repeat) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      // Gradio hands a text on when it loses focus; a moment later Generate sees it.
+      // Gradio hands a text on when it loses focus.
       document.activeElement?.dispatchEvent(new Event("input", { bubbles: true }));
       event.preventDefault();
-      setTimeout(() => press("button.generate"), 50);
-    } else if (event.key === "Escape") {
+      window.studio.generate();
+    } else if (event.key === "Escape" && !isForOthers) {
       press("button.stop");
     }
   });
+
+  // For those who do not see the stage: how a run begins and how it ends, not its every step.
+  const region = document.createElement("div");
+  region.setAttribute("role", "status");
+  region.style.cssText = "position: fixed; width: 1px; height: 1px; top: 0; overflow: hidden; clip-path: inset(50%)";
+  let isRunning = false;
+  const announce = () => {
+    const sentence = [...document.querySelectorAll(".sentence")].find(isShown);
+    const wasRunning = isRunning;
+    isRunning = sentence?.classList.contains("running") ?? false;
+    if (!sentence || (isRunning && wasRunning)) return;
+    if (region.textContent !== sentence.textContent) region.textContent = sentence.textContent;
+  };
 
   // Sections are remembered by their own name, alike in all tabs.
   const nameOf = (section) => [...section.classList].find((name) => name.startsWith("section-"));
@@ -54,7 +77,8 @@
   const start = () => {
     const theme = read(THEME);
     if (theme) setTimeout(() => applyTheme(theme));
-    new MutationObserver(reopen).observe(document.body, { childList: true, subtree: true });
+    document.body.append(region);
+    new MutationObserver(() => { reopen(); announce(); }).observe(document.body, { childList: true, subtree: true });
     reopen();
   };
   // Gradio may add this script to a page that stands already.

@@ -27,7 +27,11 @@ def bind_sending(tabs: gr.Tabs, views: dict[str, View]) -> None:
 def make_sender(task: str, takes_picture: bool) -> Any:
     """The handler that opens the tab of `task` with the outcome's settings and, where it takes one, the picture."""
 
-    def send(outcome: dict[str, Any], selected: int) -> list[Any]:
+    def send(outcome: dict[str, Any] | None, selected: int) -> list[Any]:
+        if (
+            outcome is None
+        ):  # the buttons are hidden until there is a picture, but nothing else keeps a caller from them
+            return [gr.skip()] * (1 + len(SHARED) + takes_picture)
         settings = {**outcome["request"], "seed": outcome["seeds"][selected], "num_images_per_prompt": 1}
         values = [as_input(settings[name]) for name in SHARED]
         picture = [outcome["files"][selected]] if takes_picture else []

@@ -3,14 +3,11 @@
 Everything fills the same two boxes, in the browser alone; a typed size shows no chip as chosen.
 """
 
-from contextlib import suppress
-from typing import Any
-
 import gradio as gr
 from gradio.i18n import I18nData
 
 from pipelines.schema.buckets import Bucket, load_buckets, nearest_bucket
-from ui.fields import Fields, section
+from ui.fields import Fields, read_number, section
 from ui.i18n import word
 
 COMMON_SHAPES = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
@@ -40,22 +37,13 @@ def build_shape(fields: Fields, *, follows_picture: bool = False) -> None:
             [(f"{b.width} × {b.height}", _size(b)) for b in load_buckets(native)], value=chosen,
             label=word("label.every_size"), elem_classes=["chips", "aspects", "aspects-every"],
         )  # fmt: skip
-    fields.add("width", width, read=read_side)
-    fields.add("height", height, read=read_side)
+    fields.add("width", width, read=read_number)
+    fields.add("height", height, read=read_number)
     for choice in (chips, every):
         choice.input(None, choice, [width, height], js=TO_SIDES, api_visibility="private")
     swap.click(None, [width, height], [width, height], js=SWAP, api_visibility="private")
     for side_input in (width, height):
         side_input.change(None, [width, height], [chips, every], js=TO_CHIPS, api_visibility="private")
-
-
-def read_side(text: Any) -> Any:
-    """A number where one was typed, `None` where nothing was; Gradio's own number input turns an empty box into 0."""
-    text = str(text).strip()
-    for number in (int, float):
-        with suppress(ValueError):
-            return number(text)
-    return text or None
 
 
 def draw_aspects(native_size: int) -> str:

@@ -67,25 +67,24 @@ def _build_actions(tasks: list[str]) -> dict[str, Any]:
 
 def _bind(view: View, manager: "PipelineManager", cards: list[tuple[gr.Button, Example]]) -> None:
     stage, components = view.stage, view.fields.components
-    run = make_runner(manager, view.fields, stage)
-    generation: dict[str, Any] = {
-        "fn": run,
-        "inputs": [stage.outcome, *components.values()],
-        "outputs": stage.outputs,
-        "preprocess": False,  # Gradio's own checks would answer before ours do
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    stage.generate.click(**generation)
+    stage.generate.click(
+        make_runner(manager, view.fields, stage),
+        [stage.outcome, *components.values()],
+        stage.outputs,
+        preprocess=False,  # Gradio's own checks would answer before ours do
+        concurrency_limit=None,
+        trigger_mode="once",  # with the only event that draws: no stage ever has two runs
+        show_progress="hidden",
+        api_visibility="private",
+    )
     stage.stop.click(stop_job, stage.job, stage.stop, **quiet)
     stage.gallery.select(selected_index, None, stage.selected, **quiet)
     stage.reuse_seed.click(first_seed, [stage.outcome, stage.selected], components["seed"], **quiet)
     for card, example in cards:
         filled = card.click(example.fill, None, [components[name] for name in example.fields()], **quiet)
         if "image" not in components:
-            filled.then(**generation)
+            filled.then(None, js="() => window.studio.generate()", api_visibility="private")
 
 
 def stop_job(job: Job | None) -> Any:

@@ -200,10 +200,9 @@ def test_the_engines_failure_is_a_sentence_and_the_next_call_works(studio: Studi
 def test_a_cancelled_call_stops_its_job(studio: Studio) -> None:
     studio.manager.step_seconds = 0.05
     try:
+        before = set(studio.manager.jobs)
         call = studio.client.submit(prompt="a fox", num_inference_steps=150, api_name="/text_to_image")
-        wait_until(lambda: call.status().code.value == "PROCESSING")
-        time.sleep(0.2)
-        job = list(studio.manager.jobs.values())[-1]
+        job = wait_for_job(studio, before)
         assert not job.is_finished
         call.cancel()
         wait_until(lambda: job.is_finished, seconds=2)
@@ -212,11 +211,60 @@ def test_a_cancelled_call_stops_its_job(studio: Studio) -> None:
     assert job.is_cancelled
 
 
+def test_a_call_whose_caller_has_gone_stops_its_job(studio: Studio) -> None:
+    studio.manager.step_seconds = 0.05
+    try:
+        before = set(studio.manager.jobs)
+        _, answer = studio.post("call/v2/text_to_image", '{"prompt": "a fox", "num_inference_steps": 150}')
+        job = wait_for_job(studio, before)
+        with httpx.stream("GET", f"{studio.url}/gradio_api/call/text_to_image/{json.loads(answer)['event_id']}"):
+            assert not job.is_finished
+        wait_until(lambda: job.is_finished, seconds=4)
+    finally:
+        studio.manager.step_seconds = 0.0
+    assert job.is_cancelled
+
+
+def wait_for_job(studio: Studio, before: set[str]) -> Any:
+    """The job that was not there before."""
+    wait_until(lambda: set(studio.manager.jobs) - before)
+    (new,) = set(studio.manager.jobs) - before
+    return studio.manager.jobs[new]
+
+
 def wait_until(is_true: Any, seconds: float = 5) -> None:
     ends = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < ends
         time.sleep(0.02)
+
+
+def test_what_cannot_be_handed_over_is_a_sentence_without_a_folder(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise OSError(28, "No space left on device", "/srv/cache/a.png")
+
+    monkeypatch.setattr("ui.generate.save_file_to_cache", fail)
+    event, answer = studio.call("text_to_image", '{"prompt": "a fox", "num_inference_steps": 1}')
+    assert event == "error"
+    assert answer["error"].endswith("was saved but cannot be shown: No space left on device")
+    assert "/" not in answer["error"]
+
+
+def test_a_fault_of_ours_names_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> str:
+        raise ZeroDivisionError("in /srv/studio")
+
+    monkeypatch.setattr("ui.endpoints.describe", fail)
+    event, answer = studio.call("text_to_image", '{"prompt": "a fox", "num_inference_steps": 1}')
+    assert event == "error"
+    assert answer["error"].startswith("Something went wrong inside the studio")
+
+
+def test_lists_in_lists_without_end_are_a_sentence(studio: Studio) -> None:
+    event, answer = studio.call("text_to_image", f'{{"prompt": {"[" * 600}{"]" * 600}}}')
+    assert (event, answer["error"]) == ("error", "prompt must be nested at most 16 levels deep, got more")
 
 
 def test_the_queue_cannot_be_gone_around(studio: Studio) -> None:
@@ -238,3 +286,11 @@ def test_two_visitors_are_told_apart(studio: Studio) -> None:
         owners.add(list(studio.manager.jobs.values())[-1].owner)
     assert len(owners) == 2
     assert "" not in owners
+
+
+def test_plain_posts_count_as_one_visitor(studio: Studio) -> None:
+    owners = set()
+    for _ in range(2):
+        assert studio.call("text_to_image", '{"prompt": "a fox", "num_inference_steps": 1}')[0] == "complete"
+        owners.add(list(studio.manager.jobs.values())[-1].owner)
+    assert owners == {"address 127.0.0.1"}

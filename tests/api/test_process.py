@@ -5,26 +5,34 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 
 PROJECT = Path(__file__).resolve().parents[2]
-ADDRESS = re.compile(r"Open http://127\.0\.0\.1:\d+/? in a browser; Ctrl\+C ends the studio\.\n")
+ADDRESS = re.compile(r"Open (http://127\.0\.0\.1:\d+)/? in a browser; Ctrl\+C ends the studio\.\n")
+FIRST_PICTURE_SECONDS = 60
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_what_runs_and_ends_without_a_traceback(tmp_path: Path, ending: signal.Signals) -> None:
+def start(outputs: Path) -> subprocess.Popen:
     command = [sys.executable, "app.py", "--model", "demo", "--device", "cpu", "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--output-dir", str(tmp_path)],
+    return subprocess.Popen(
+        [*command, "--output-dir", str(outputs)],
         cwd=PROJECT,
         env={**os.environ, "SPACE_ID": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    ) as process:
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_what_runs_and_ends_without_a_traceback(tmp_path: Path, ending: signal.Signals) -> None:
+    with start(tmp_path) as process:
         try:
             assert process.stdout
             assert process.stdout.readline() == "Studio demo on cpu (float32): chosen by --model\n"
@@ -33,6 +41,26 @@ def test_it_says_what_runs_and_ends_without_a_traceback(tmp_path: Path, ending: 
             said, _ = process.communicate(timeout=30)
             assert "Traceback" not in said
             assert process.returncode == 0, said
+        finally:
+            process.kill()
+
+
+def test_the_first_picture_is_there_a_minute_after_the_start(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with start(tmp_path) as process:
+        try:
+            assert process.stdout
+            process.stdout.readline()
+            address = ADDRESS.fullmatch(process.stdout.readline())
+            assert address
+            with urllib.request.urlopen(address[1], timeout=30) as page:
+                assert page.status == 200
+            files, _ = Client(address[1], verbose=False).predict(
+                prompt="a fox on a blue background", api_name="/text_to_image"
+            )
+            seconds = time.monotonic() - began
+            assert Path(files[0]).read_bytes() == next(tmp_path.rglob("*.png")).read_bytes()
+            assert seconds < FIRST_PICTURE_SECONDS, f"from the start to the first picture it took {seconds:.1f} s"
         finally:
             process.kill()
 

@@ -91,11 +91,47 @@ def test_while_it_draws_there_is_a_preview_and_a_line_and_stop_ends_it(page: Pag
     expect(visible(page, ".sentence")).to_contain_text(re.compile(r"step \d+ of 150 · [\d.]+ it/s · \d+ s left"))
     expect(visible(page, ".frame img")).to_be_visible()
     expect(visible(page, "button.generate")).to_be_disabled()
+    expect(read_aloud(page)).to_have_text("starting")
     page.keyboard.press("Escape")
     expect(visible(page, ".sentence")).to_contain_text("Stopped", timeout=5_000)
+    expect(read_aloud(page)).to_contain_text("Stopped")
     expect(visible(page, "button.generate")).to_be_enabled()
     expect(page.locator(".idle:visible")).to_be_visible()
     assert generate(page).shape == (256, 256, 3), "the next picture is unaffected"
+
+
+def read_aloud(page: Page) -> Locator:
+    """What a screen reader says of a run."""
+    return page.locator("body > [role=status]")
+
+
+def test_escape_closes_a_list_before_it_stops_a_run(page: Page) -> None:
+    visible(page, ".prompt textarea").fill(PROMPT)
+    set_steps(page, 150)
+    page.get_by_text("4", exact=True).locator("visible=true").first.click()
+    visible(page, "button.generate").click()
+    expect(visible(page, ".sentence")).to_contain_text("step")
+    visible(page, ".section-sampling [role=combobox]").click()
+    expect(visible(page, "ul[role=listbox]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("ul[role=listbox]")).to_have_count(0)
+    page.wait_for_timeout(1000)
+    expect(visible(page, ".sentence")).to_contain_text("step")
+    expect(visible(page, "button.stop")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(visible(page, ".sentence")).to_contain_text("Stopped", timeout=5_000)
+
+
+def test_a_key_of_an_input_method_neither_draws_nor_stops(page: Page) -> None:
+    visible(page, ".prompt textarea").fill(PROMPT)
+    for options in ("isComposing: true", "repeat: true"):
+        page.evaluate(
+            f"document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {{key: 'Enter', ctrlKey: true,"
+            f" bubbles: true, cancelable: true, {options}}}))"
+        )
+    page.wait_for_timeout(500)
+    expect(visible(page, "button.generate")).to_be_enabled()
+    expect(page.locator(".sentence:visible")).to_have_count(0)
 
 
 def test_ctrl_enter_generates(page: Page) -> None:
@@ -176,6 +212,55 @@ def test_only_what_is_painted_over_changes(page: Page, upload: Path) -> None:
     assert not changed[-20:].any()
     assert abs(rows.mean() - 100) < 25
     assert abs(columns.mean() - 120) < 40
+
+
+def test_one_finger_paints_on_a_phone(browser: Browser, address: str, upload: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, locale="en-GB")
+    page = context.new_page()
+    page.goto(address)
+    expect(visible(page, "button.generate")).to_be_enabled()
+    open_tab(page, "Inpaint")
+    put_in(page, upload)
+    easel(page).scroll_into_view_if_needed()
+    visible(page, ".tools .width").fill("1")
+    box = easel(page).bounding_box()
+    assert box
+    scrolled = page.evaluate("scrollY")
+    first, second = ({"x": box["x"] + box["width"] * share, "y": box["y"] + box["height"] / 2} for share in (0.3, 0.7))
+    touch = context.new_cdp_session(page)
+    lower = {**first, "y": first["y"] + 30}
+    for kind, fingers in (
+        ("touchStart", [first]), ("touchStart", [first, second]), ("touchMove", [lower, second]), ("touchEnd", []),
+    ):  # fmt: skip
+        points = [{**finger, "id": number} for number, finger in enumerate(fingers)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert page.evaluate("scrollY") == scrolled, "the page stands still while a finger paints"
+    painted = easel(page).evaluate(
+        """(canvas) => [0.3, 0.7].map((share) => canvas.getContext('2d')
+            .getImageData(canvas.width * share - 2, canvas.height / 2 - 2, 4, 4).data.some((value) => value > 0))"""
+    )
+    assert painted == [True, False], "a second finger paints nothing"
+    visible(page, ".prompt textarea").fill(PROMPT)
+    set_steps(page, 40)
+    visible(page, "button.generate").click()
+    expect(page.locator(".line:visible")).to_be_in_viewport()
+    expect(visible(page, ".sentence")).to_contain_text("Done in", timeout=40_000)
+    expect(visible(page, ".facts")).to_contain_text("240 × 200")
+    context.close()
+
+
+def test_the_smallest_dab_on_a_large_picture_is_a_mask(page: Page, tmp_path: Path) -> None:
+    Image.new("RGB", (1600, 1200), "navy").save(tmp_path / "large.png")
+    open_tab(page, "Inpaint")
+    put_in(page, tmp_path / "large.png")
+    visible(page, ".tools .width").fill("1")
+    box = easel(page).bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    visible(page, ".tools .eraser").click()
+    page.mouse.click(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7)
+    page.get_by_text("Only the masked area", exact=True).locator("visible=true").first.click()
+    assert generate(page, steps=1).shape == (1200, 1600, 3)
 
 
 def test_paint_can_be_taken_back(page: Page, upload: Path) -> None:
@@ -285,17 +370,22 @@ def test_a_reload_keeps_open_what_was_opened_and_the_chosen_theme(page: Page) ->
     assert generate(page, steps=2).shape == (256, 256, 3)
 
 
-def test_a_closed_browser_tab_stops_its_job(browser: Browser, page: Page, address: str) -> None:
+def test_a_closed_browser_tab_stops_its_job(browser: Browser, page: Page, address: str, outputs: Path) -> None:
     other = browser.new_context().new_page()
     other.goto(address)
     visible(other, ".prompt textarea").fill(PROMPT)
     set_steps(other, 150)
+    other.get_by_text("8", exact=True).locator("visible=true").first.click()
     visible(other, "button.generate").click()
-    expect(visible(other, ".sentence")).to_contain_text("step")
+    expect(visible(other, ".sentence")).to_contain_text(re.compile(r"\d+ s left"))
+    chips = page.locator(".status-chips")
+    expect(chips).to_contain_text("1 running")  # the chips are looked up every ten seconds
+    left = int(re.findall(r"(\d+) s left", visible(other, ".sentence").inner_text())[0])
+    assert left > 45, "the run must be long for its early end to be seen"
+    before = set(outputs.rglob("*.png"))
     other.context.close()
-    page.wait_for_timeout(2500)
-    page.reload()
-    expect(page.locator(".status-chips")).to_contain_text("0 running", timeout=15_000)
+    expect(chips).to_contain_text("0 running", timeout=15_000)
+    assert set(outputs.rglob("*.png")) == before
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])

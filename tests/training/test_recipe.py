@@ -14,11 +14,12 @@ from training.autoencoder import decode, encode, psnr, to_tensor
 from training.captions import background_phrases, caption, with_article
 from training.config import Config, DiffusionConfig
 from training.diffusion import Condition, Trainer
+from training.evaluate import name_background
 from training.groupnorm import use_fast_group_norm
 from training.latents import LatentPool, bucket_pictures
 from training.layouts import BUCKETS, NATIVE, Layout, canonical_layouts, held_out_pairs, wide_layout
 from training.networks import make_vae
-from training.pictures import Placement, draw
+from training.pictures import Placement, Scenery, draw
 from training.refiner import aesthetic_score
 from training.subjects import BACKGROUNDS, COLOURS, SUBJECTS, Background
 from training.tokenizer import learn_vocabulary, save_tokenizer
@@ -64,6 +65,13 @@ def test_every_background_can_be_said() -> None:
     for background in BACKGROUNDS:
         said = " ".join(background_phrases(background))
         assert background.name in said
+
+
+def test_the_border_names_every_background_also_when_it_varies() -> None:
+    varied = Scenery(horizon=0.57, wave_height=5, tint=(5, -5, 5), speck_seed=3)
+    for background in BACKGROUNDS:
+        picture = draw(Layout(*NATIVE, background, (), varied), Path())
+        assert name_background(picture) == background
 
 
 def test_a_drawn_picture_has_its_background_at_the_border_and_its_subject_inside(sprites: Path) -> None:

@@ -49,6 +49,14 @@ def test_a_wrong_value_is_one_line(arguments: list[str], environment: dict[str, 
     assert [part for part in parts if part not in line] == []
 
 
+@pytest.mark.parametrize(("arguments", "environment"), [(["--auth", "hunter2"], {}), ([], {"SDXL_AUTH": "hunter2"})])
+def test_a_password_is_never_printed(arguments: list[str], environment: dict[str, str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_settings(arguments, environment)
+    assert "name:password" in str(ended.value)
+    assert "hunter2" not in str(ended.value)
+
+
 def test_help_needs_neither_torch_nor_gradio() -> None:
     code = "import sys, app; print([n for n in ('torch', 'gradio') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

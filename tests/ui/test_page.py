@@ -1,17 +1,22 @@
 """The page as built: its tabs, its inputs, and the words on them."""
 
+import json
+
 import gradio as gr
 import pytest
 
 from pipelines.schema.buckets import load_buckets
+from pipelines.schema.models import find_model
 from pipelines.schema.requests import REQUESTS
 from tests.ui.fake_manager import FakeManager
-from ui.fields import Fields
-from ui.header import load_vocabulary
-from ui.i18n import ENGLISH, language_of, load_words, say, word
+from ui.fields import Fields, read_number
+from ui.header import load_vocabulary, show_vocabulary
+from ui.i18n import ENGLISH, FOLDER, language_of, load_words, make_i18n, say, word
 from ui.layout import build_app
-from ui.shapes import draw_aspects, read_side
+from ui.shapes import draw_aspects
+from ui.studio_blocks import StudioBlocks
 from ui.tabs import TABS
+from ui.view import build_view
 
 
 @pytest.fixture
@@ -58,7 +63,22 @@ def test_the_size_of_picture_tasks_follows_the_picture(fields_by_task: dict[str,
 
 @pytest.mark.parametrize(("typed", "read"), [("256", 256), (" ", None), ("", None), ("100.5", 100.5), ("wide", "wide")])
 def test_a_typed_size_is_a_number_where_it_is_one(typed: str, read: object) -> None:
-    assert read_side(typed) == read
+    assert read_number(typed) == read
+
+
+@pytest.mark.parametrize(("typed", "read"), [("", -1), (" ", -1), ("0", 0), ("7", 7), (7, 7), ("lucky", "lucky")])
+def test_an_emptied_seed_is_a_random_one(fields_by_task: dict[str, Fields], typed: object, read: object) -> None:
+    assert fields_by_task["refine"].readers["seed"](typed) == read
+    assert fields_by_task["refine"].components["seed"].value == "-1"
+
+
+@pytest.mark.parametrize("task", list(REQUESTS))
+def test_only_generate_draws(manager: FakeManager, task: str) -> None:
+    with StudioBlocks() as app:
+        stage = build_view(next(tab for tab in TABS if tab.task == task), manager, []).stage
+    (draws,) = [function for function in app.fns.values() if stage.canvas in function.outputs]
+    assert draws.targets == [(stage.generate._id, "click")]
+    assert draws.trigger_mode == "once"
 
 
 def test_the_second_expert_is_offered_only_where_the_model_has_one(manager: FakeManager) -> None:
@@ -87,6 +107,32 @@ def test_every_language_has_every_word() -> None:
         assert "" not in table.values()
 
 
+def test_chinese_has_a_help_text_of_its_own_for_every_field() -> None:
+    own = json.loads((FOLDER / "zh-CN.json").read_text(encoding="utf-8"))
+    for task, request_class in REQUESTS.items():
+        for name, field in request_class.model_fields.items():
+            others = [REQUESTS[other].model_fields.get(name, field) for other in REQUESTS]
+            is_shared = all(other.description == field.description for other in others)
+            keys = [f"help.{task}.{name}"] + [f"help.{name}"] * is_shared
+            assert any(own.get(key) for key in keys), keys
+
+
+def test_every_list_of_the_embedded_model_has_a_heading() -> None:
+    vocabulary = load_vocabulary(find_model("demo"))
+    assert vocabulary
+    for table in load_words().values():
+        assert [name for name in vocabulary if f"vocabulary.{name}" not in table] == []
+    assert "<dt>主体</dt><dd>fox</dd><dt>my words</dt>" in show_vocabulary(
+        {"subjects": ["fox"], "my_words": []}, "zh-CN"
+    )
+
+
+def test_a_browser_finds_chinese_under_each_of_its_common_names() -> None:
+    tables = make_i18n().translations
+    for name in ("zh", "zh-TW", "zh-HK"):
+        assert tables[name] == tables["zh-CN"]
+
+
 def test_translations_keep_the_places_for_values() -> None:
     words = load_words()
     for key, english in words[ENGLISH].items():
@@ -103,7 +149,16 @@ def test_an_unknown_word_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("header", "language"),
-    [("zh-CN,zh;q=0.9", "zh-CN"), ("zh", "zh-CN"), ("de-DE,en;q=0.5", "en"), ("", "en"), (",;q=", "en")],
+    [
+        ("zh-CN,zh;q=0.9", "zh-CN"),
+        ("zh", "zh-CN"),
+        ("zh-TW", "zh-CN"),
+        ("en-GB,zh;q=0.9", "en"),
+        ("de-DE,zh;q=0.9", "en"),
+        ("", "en"),
+        (",;q=", "en"),
+        ("*", "en"),
+    ],
 )
 def test_the_language_follows_the_browser(header: str, language: str) -> None:
     class Client:

@@ -1,6 +1,7 @@
 """Uploads and masks on their way to a request."""
 
 import base64
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 
 from pipelines.schema.errors import PictureError
-from ui.painter import COLOUR, FOLDER, PREFIX, read_mask
+from tests.ui.fake_manager import FakeManager
+from ui.headers import read_size
+from ui.layout import build_app
+from ui.painter import CANVAS_PIXELS, COLOUR, FOLDER, MAX_CHARACTERS, NO_MEMORY, PREFIX, read_mask
 from ui.pictures import read_picture, show_mask, start_painting
 
 CLIENT: Any = SimpleNamespace(headers={})
@@ -49,6 +53,66 @@ def test_nothing_painted_is_no_mask(value: Any) -> None:
 def test_what_no_painter_sends_is_refused(mask: Any) -> None:
     with pytest.raises(PictureError, match=r"^mask_image must be a PNG picture, got "):
         read_mask({"mask": mask})
+
+
+def test_a_mask_too_large_is_refused_before_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.painter.save_bytes_to_cache", lambda *_: pytest.fail("it was stored"))
+    with pytest.raises(PictureError, match=r"^mask_image must be a file of at most 32 MB, got "):
+        read_mask({"mask": PREFIX + "A" * MAX_CHARACTERS})
+
+
+def test_a_browser_without_memory_for_the_mask_is_told_what_to_do() -> None:
+    with pytest.raises(PictureError, match="must be painted on a smaller picture"):
+        read_mask({"mask": NO_MEMORY})
+
+
+def painted(mask: Image.Image, picture: str) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    return {"picture": upload(picture), "mask": PREFIX + base64.b64encode(buffer.getvalue()).decode()}
+
+
+def test_a_mask_painted_smaller_is_enlarged_to_a_picture_no_canvas_holds(
+    picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Image.new("L", (20, 16))
+    small.paste(255, (5, 4, 10, 8))
+    monkeypatch.setattr("ui.painter.CANVAS_PIXELS", 500)
+    with Image.open(read_mask(painted(small, picture)) or "") as mask:
+        assert mask.size == (40, 24)
+        assert mask.getbbox() == (10, 6, 20, 12)
+        assert set(np.unique(np.asarray(mask))) == {0, 255}
+
+
+def test_a_mask_of_another_size_over_a_common_picture_is_left_to_the_engine(picture: str) -> None:
+    with Image.open(read_mask(painted(Image.new("L", (20, 16)), picture)) or "") as mask:
+        assert mask.size == (20, 16)
+
+
+def test_server_and_browser_know_the_same_largest_canvas() -> None:
+    assert f"MOST_PIXELS = {CANVAS_PIXELS:_};" in (FOLDER / "painter.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_size_is_read_from_the_header_as_the_picture_is_seen(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"turned.{suffix}"
+    Image.effect_noise((400, 240), 50).save(path, exif=exif)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert read_size(path, "image") == (240, 400)
+
+
+def test_a_mask_upload_never_decodes_the_picture_below_it(tmp_path: Path) -> None:
+    Image.effect_noise((400, 240), 50).save(tmp_path / "picture.png")
+    (tmp_path / "picture.png").write_bytes((tmp_path / "picture.png").read_bytes()[:2000])
+    Image.new("L", (400, 240)).save(tmp_path / "mask.png")
+    assert show_mask(CLIENT, upload(tmp_path / "mask.png"), upload(tmp_path / "picture.png"))["paint"]
+
+
+def test_only_two_mask_uploads_are_decoded_at_once(manager: FakeManager) -> None:
+    (shown,) = [fn for fn in build_app(manager).fns.values() if fn.fn is show_mask]
+    assert (shown.queue, shown.concurrency_limit) == (True, 2)
 
 
 def test_an_uploaded_mask_is_shown_as_paint_of_the_same_strength(tmp_path: Path, picture: str) -> None:

@@ -1,9 +1,13 @@
 """What a visitor reads while a picture is on its way."""
 
-import pytest
+from pathlib import Path
 
-from pipelines.schema.events import Loading, Queued, Saving, Step
-from ui.progress import describe_event, share_done, show_canvas, show_status
+import pytest
+from PIL import Image
+
+from pipelines.schema.events import Loading, Queued, Result, Saving, Step
+from pipelines.schema.requests import InpaintRequest
+from ui.progress import describe_event, describe_result, share_done, show_canvas, show_status
 
 STEP = Step(index=12, total=30, expert="base", steps_per_second=4.14, seconds_left=4.6)
 
@@ -31,6 +35,21 @@ def test_the_line_is_as_long_as_what_is_done() -> None:
 def test_a_wait_of_unknown_length_claims_no_share() -> None:
     assert share_done(Queued(3)) is None
     assert "aria-valuenow" not in show_status("waiting")
+
+
+def test_the_line_has_a_name_and_the_fast_sentence_is_not_read_aloud() -> None:
+    for share in (None, 0.4):
+        assert 'role="progressbar" aria-label="step 12"' in show_status("step 12", share)
+    assert 'aria-live="off"' in show_status("step 12", 0.4)
+    assert "progressbar" not in show_status("Done in 3 s", kind="done")
+
+
+def test_the_size_is_the_saved_files_own(tmp_path: Path) -> None:
+    Image.new("RGB", (240, 200)).save(tmp_path / "a.png")
+    request = InpaintRequest(image=Path("a.png"), mask_image=Path("b.png"), width=256, height=208)
+    facts = describe_result(Result((tmp_path / "a.png",), (7,), request, 1.0, {"base": 4}, "demo"), "en")
+    assert "240 × 200" in facts
+    assert "256" not in facts
 
 
 def test_a_prompt_in_a_sentence_is_no_html() -> None:

@@ -1,6 +1,7 @@
 """One run of a tab, listened to as Gradio listens."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
@@ -23,7 +24,7 @@ from ui.tab import Tab
 from ui.tabs import TABS
 from ui.view import build_view
 
-CLIENT = SimpleNamespace(session_hash="me", headers={})
+CLIENT = SimpleNamespace(session_hash="me", headers={}, username=None, client=SimpleNamespace(host="127.0.0.1"))
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_run_ends_with_the_saved_files(manager: FakeManager, stage: Stage) -> 
     assert outcome["seeds"] == [7, 8]
     saved = [file.read_bytes() for file in sorted(manager.folder.glob("*.png"))]
     assert [Path(file).read_bytes() for file in outcome["files"]] == saved
-    assert manager.jobs.popitem()[1].owner == "me"
+    assert manager.jobs.popitem()[1].owner == "page 127.0.0.1 me"
 
 
 def test_while_it_runs_only_stop_can_be_pressed(manager: FakeManager, stage: Stage) -> None:
@@ -94,6 +95,58 @@ def test_what_goes_wrong_is_said_twice_and_leaves_generate_ready(
     assert error == sentence
     assert sentence in updates[-1][stage.status]
     assert updates[-1][stage.generate]["interactive"] is True
+
+
+def is_at_rest(stage: Stage, update: dict) -> bool:
+    buttons = update[stage.generate]["interactive"], update[stage.stop]["interactive"]
+    return buttons == (True, False) and update[stage.job] is None
+
+
+def test_a_full_disk_at_the_end_is_a_sentence_without_a_folder(
+    manager: FakeManager, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise OSError(28, "No space left on device", "/srv/cache/a.png")
+
+    monkeypatch.setattr("ui.generate.save_file_to_cache", fail)
+    updates, error = collect(manager, stage, prompt="a fox", num_inference_steps=2, seed=7)
+    assert error.endswith("-7.png was saved but cannot be shown: No space left on device")
+    assert "/srv" not in error
+    assert is_at_rest(stage, updates[-1])
+
+
+def test_a_fault_of_ours_leaves_the_stage_at_rest_and_names_nothing(
+    manager: FakeManager, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise ZeroDivisionError("in /srv/studio")
+
+    monkeypatch.setattr("ui.running.describe_event", fail)
+    updates, error = collect(manager, stage, prompt="a fox", num_inference_steps=2)
+    assert updates[0][stage.generate]["interactive"] is False
+    assert error.startswith("Something went wrong inside the studio")
+    assert is_at_rest(stage, updates[-1])
+
+
+def test_inputs_are_read_off_the_event_loop(manager: FakeManager, stage: Stage) -> None:
+    readers = []
+
+    def read(value: str) -> str:
+        readers.append(threading.current_thread())
+        return value
+
+    fields = Fields(TABS[0].request_class, manager.model)
+    fields.add("prompt", gr.Textbox(), read=read)
+    run: Any = make_runner(manager, fields, stage)
+
+    async def drain() -> None:
+        async for _ in run(CLIENT, None, "full"):
+            pass
+
+    with pytest.raises(gr.Error):
+        asyncio.run(with_timeout(drain()))
+    assert len(readers) == 1
+    assert readers[0] is not threading.current_thread()
 
 
 def test_a_missing_picture_is_asked_for_in_plain_words(manager: FakeManager, stage: Stage) -> None:

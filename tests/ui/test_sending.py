@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from pipelines.schema.models import find_model
@@ -37,6 +38,12 @@ def test_settings_alone_go_to_text_to_image(outcome: dict) -> None:
     tab, *values = make_sender("text_to_image", takes_picture=False)(outcome, 0)
     assert tab.selected == "text_to_image"
     assert len(values) == len(SHARED)
+
+
+def test_without_a_picture_nothing_is_sent(outcome: dict) -> None:
+    send = make_sender("refine", takes_picture=True)
+    assert len(send(None, 0)) == len(send(outcome, 0))
+    assert all(value == gr.skip() for value in send(None, 0))
 
 
 def test_what_is_carried_makes_the_same_request_again(outcome: dict) -> None:

@@ -9,16 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
+from gradio.processing_utils import save_bytes_to_cache, save_pil_to_cache
 from gradio.utils import get_upload_folder
+from PIL import Image
 
+from pipelines.media.decode import MAX_FILE_BYTES, MAX_PIXELS, Plain, load_mask
 from pipelines.schema.errors import PictureError
+from ui.headers import read_size
 from ui.i18n import ENGLISH, say, word
 
 FOLDER = Path(__file__).parent
 COLOUR = "#ff3d7f"
 """The brush's, seen on most pictures; `painter.js` has the same."""
 PREFIX = "data:image/png;base64,"
+NO_MEMORY = "data:,"
+"""What a browser makes of a canvas that it has no memory for."""
+MAX_CHARACTERS = len(PREFIX) + -(-MAX_FILE_BYTES // 3) * 4
+"""The longest mask: as large a file as may be uploaded."""
+CANVAS_PIXELS = 16_000_000
+"""Over a larger picture the mask is painted smaller; `painter.js` has the same number."""
 
 
 def build_painter() -> gr.HTML:
@@ -43,17 +52,35 @@ def show(picture: str | None, paint: str | None = None, *, language: str) -> dic
 
 
 def read_mask(value: Any) -> str | None:
-    """What was painted as a mask file, white on black, unread; `None` where nothing was."""
+    """What was painted as a mask file, white on black; `None` where nothing was. Blocks: it writes the file."""
     data = value.get("mask") if isinstance(value, dict) else None
     if not data:
         return None
+    if data == NO_MEMORY:
+        rule = "must be painted on a smaller picture: this browser has no memory for one so large"
+        raise PictureError("mask_image", rule, Plain("nothing"))
+    if isinstance(data, str) and len(data) > MAX_CHARACTERS:
+        rule = f"must be a file of at most {MAX_FILE_BYTES // 2**20} MB"
+        raise PictureError("mask_image", rule, Plain(f"{len(data)} characters"))
     try:
         if not isinstance(data, str) or not data.startswith(PREFIX):
             raise ValueError
         content = base64.b64decode(data[len(PREFIX) :], validate=True)
     except (ValueError, binascii.Error) as error:
         raise PictureError("mask_image", "must be a PNG picture", data) from error
-    return save_bytes_to_cache(content, "mask.png", get_upload_folder())
+    mask = save_bytes_to_cache(content, "mask.png", get_upload_folder())
+    picture = value.get("picture")
+    return _enlarge(mask, picture["path"]) if isinstance(picture, dict) and picture.get("path") else mask
+
+
+def _enlarge(mask: str, picture: str) -> str:
+    """The mask at the size of a picture that no canvas is large enough for; any other mask as it is, for the engine."""
+    width, height = read_size(Path(picture), "image")
+    painted = read_size(Path(mask), "mask_image") if CANVAS_PIXELS < width * height <= MAX_PIXELS else None
+    if painted is None or painted[0] * painted[1] > CANVAS_PIXELS:
+        return mask
+    image = load_mask(Path(mask), "mask_image", painted).resize((width, height), Image.Resampling.NEAREST)
+    return save_pil_to_cache(image, get_upload_folder(), name="mask", format="png")
 
 
 def _as_file(path: str | None) -> dict[str, Any] | None:

@@ -1,9 +1,12 @@
 // A brush over a picture. Gradio runs this with `element`, `props` and `watch`.
 // props.value = {picture: file or null, paint: file or null, mask: "data:image/png;..." or null, titles: {tool: words}}
-// The mask is as large as the picture, white where it was painted over, black elsewhere.
+// The mask is as large as the canvas, white where it was painted over, black elsewhere. The canvas is as large as the
+// picture, or smaller where that is more than a browser allows; the server enlarges such a mask.
 
 const COLOUR = "#ff3d7f";
-const MOST_PIXELS = 16e6; // more than this a phone gives no canvas for
+const MOST_PIXELS = 16_000_000; // more than this a phone gives no canvas for
+const STRIP_PIXELS = 1_000_000;
+const SOLID_FROM = 128; // as in the engine: paler paint, such as an eraser leaves at an edge, is no mask
 
 const image = element.querySelector("img");
 const canvas = element.querySelector("canvas");
@@ -29,6 +32,9 @@ function drawStroke({ points, size, erases }) {
   context.lineWidth = size;
   context.lineCap = context.lineJoin = "round";
   context.beginPath();
+  context.arc(...points[0], size / 2, 0, 2 * Math.PI);
+  context.fill(); // a tap: a line without length leaves no mark
+  context.beginPath();
   context.moveTo(...points[0]);
   for (const point of points) context.lineTo(...point);
   context.stroke();
@@ -42,19 +48,23 @@ function redraw() {
 }
 
 function isBlank() {
-  const small = new OffscreenCanvas(64, 64);
-  const view = small.getContext("2d");
-  view.drawImage(canvas, 0, 0, 64, 64);
-  return view.getImageData(0, 0, 64, 64).data.every((value, index) => index % 4 !== 3 || value === 0);
+  // Every pixel counts: a small dab would be lost in a smaller copy. In strips, to take no second canvas' memory.
+  const rows = Math.max(1, Math.floor(STRIP_PIXELS / canvas.width));
+  for (let top = 0; top < canvas.height; top += rows) {
+    const strip = context.getImageData(0, top, canvas.width, Math.min(rows, canvas.height - top));
+    if (new Uint32Array(strip.data.buffer).some((pixel) => pixel >>> 24 >= SOLID_FROM)) return false;
+  }
+  return true;
 }
 
 function exportMask() {
-  if ((!base && strokes.length === 0) || isBlank()) return null;
+  if (!base && strokes.length === 0) return null;
+  if ((base || strokes.some((drawn) => drawn.erases)) && isBlank()) return null;
   const mask = document.createElement("canvas");
-  mask.width = image.naturalWidth;
-  mask.height = image.naturalHeight;
+  mask.width = canvas.width;
+  mask.height = canvas.height;
   const view = mask.getContext("2d");
-  view.drawImage(canvas, 0, 0, mask.width, mask.height);
+  view.drawImage(canvas, 0, 0);
   view.globalCompositeOperation = "source-in";
   view.fillStyle = "white";
   view.fillRect(0, 0, mask.width, mask.height);
@@ -88,7 +98,7 @@ async function show() {
   publish();
 }
 
-const brushSize = () => (Number(width.value) / 100) * Math.min(canvas.width, canvas.height);
+const brushSize = () => Math.max(2, (Number(width.value) / 100) * Math.min(canvas.width, canvas.height));
 
 function place(event) {
   const box = canvas.getBoundingClientRect();
@@ -102,20 +112,22 @@ function place(event) {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
+  if (event.button !== 0 || !event.isPrimary) return; // a second finger neither paints nor ends a stroke
   canvas.setPointerCapture(event.pointerId);
   stroke = { points: [place(event)], size: brushSize(), erases };
   strokes.push(stroke);
   drawStroke(stroke);
 });
 canvas.addEventListener("pointermove", (event) => {
+  if (!event.isPrimary) return;
   const point = place(event);
   if (!stroke) return;
   drawStroke({ ...stroke, points: [stroke.points.at(-1), point] });
   stroke.points.push(point);
 });
 for (const end of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(end, () => {
+  canvas.addEventListener(end, (event) => {
+    if (!event.isPrimary) return;
     if (stroke) publish();
     stroke = null;
   });
