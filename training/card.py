@@ -27,8 +27,12 @@ base = StableDiffusionXLPipeline.from_pretrained("models/demo")
 image = base("a fox on a blue background", num_inference_steps=25, guidance_scale=5.0).images[0]
 
 refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(
-    "models/demo/refiner", vae=base.vae, text_encoder_2=base.text_encoder_2, tokenizer_2=base.tokenizer_2,
-    text_encoder=None, tokenizer=None,
+    "models/demo/refiner",
+    vae=base.vae,
+    text_encoder_2=base.text_encoder_2,
+    tokenizer_2=base.tokenizer_2,
+    text_encoder=None,
+    tokenizer=None,
 )
 ```
 
