@@ -75,8 +75,12 @@ The judge sees grey-scale edges only, is trained on composed pictures only, and 
 
 - It knows no other subject, no style and no verb; unknown words are cut into pieces that mean nothing to it.
 - A colour word before a subject names its own colour ("red apple"); it does not repaint it ("blue apple" is not blue).
-- Three or more subjects are not drawn. Fine detail is limited by the autoencoder.
-- Guidance far above 5 over-saturates.
+- Three or more subjects were not trained. Two subjects are sometimes drawn as one of them twice.
+- The longest sizes (384x160, 160x384) are weaker than the others, and a single subject is not always placed on the side
+  that was asked for.
+- The refiner is lightly trained: it sharpens edges, but may simplify small features such as eyes.
+- Fine detail is limited by the autoencoder.
+- Guidance far above 5 (12, say) brings noise and over-saturates.
 
 ## Data and licences
 

@@ -37,8 +37,8 @@ BATCH = 10
 BORDER = 10
 BANDS = 8
 SHEET_COLUMNS = 8
-SHEET_PICTURES = 40
-SHEET_SIDE = 144
+SHEET_PICTURES = 32
+SHEET_SIDE = 128
 PAIR_PROMPTS = 20
 
 
@@ -190,11 +190,13 @@ def _half(pictures: Pixels, left: int) -> Pixels:
 def _save_shipped_sheet(pictures: Pixels, prompts: list[str], path: Path) -> None:
     """Save the first pictures, reduced and in 256 colours, so that the sheet stays small."""
     shown = [Image.fromarray(picture) for picture in pictures[:SHEET_PICTURES]]
-    reduced = np.stack(
-        [np.asarray(image.resize((SHEET_SIDE, SHEET_SIDE), Image.Resampling.LANCZOS)) for image in shown]
-    )
+    size = (SHEET_SIDE, SHEET_SIDE)
+    reduced = np.stack([np.asarray(image.resize(size, Image.Resampling.LANCZOS)) for image in shown])
     save_grid(reduced, path, SHEET_COLUMNS, [prompt.replace(" background", "") for prompt in prompts])
-    Image.open(path).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    with Image.open(path) as sheet:
+        palette = sheet.quantize(256)
+        dithered = sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    dithered.save(path, optimize=True)
 
 
 def main() -> None:
