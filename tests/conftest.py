@@ -33,10 +33,11 @@ def chromium_path() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever stands in tests/browser is a browser test."""
+    """Whatever stands in tests/browser is a browser test. They run last: Playwright keeps an event loop running."""
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker("browser")
+    items.sort(key=lambda item: item.path.is_relative_to(BROWSER_TESTS))
 
 
 @pytest.hookimpl(wrapper=True)

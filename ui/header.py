@@ -13,7 +13,7 @@ from ui.i18n import language_of, load_words, say, word
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
-REFRESH_SECONDS = 10.0
+REFRESH_SECONDS = 4.0
 NAME = "SDXL Studio"
 
 
