@@ -72,7 +72,6 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: uncaught.append(str(error)))
     page.goto(address)
     expect(page.locator("button.generate:visible")).to_be_enabled()
-    page.wait_for_timeout(1500)  # what is typed while the page still settles can be lost
     yield page
     context.close()
     assert uncaught == []
