@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> None:
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Settings from flags over `SDXL_*` variables over the defaults; ends the program with a line for a wrong one."""
     given = vars(make_parser().parse_args(arguments))
-    values: dict[str, Any] = {"host": "0.0.0.0"} if environment.get("SPACE_ID") else {}  # noqa: S104 - a Space's proxy
+    is_space = bool(environment.get("SPACE_ID"))
+    values: dict[str, Any] = {"host": "0.0.0.0"} if is_space else {}  # noqa: S104 - a Space's proxy
     for name in Settings.model_fields:
         variable = environment.get(_variable(name))
         if variable not in (None, ""):
@@ -72,7 +73,10 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         if given[name] is not None:
             values[name] = given[name]
     try:
-        return Settings(**values)
+        settings = Settings(**values)
+        if settings.downloads is None:
+            settings = settings.model_copy(update={"downloads": not (settings.share or is_space)})
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -89,7 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Each flag is also read from the environment: --output-dir from SDXL_OUTPUT_DIR, and so on.",
     )
     for name, field in Settings.model_fields.items():
-        is_switch = field.annotation is bool
+        is_switch = field.annotation in (bool, bool | None)
         options: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if is_switch else {"metavar": name.upper()}
         parser.add_argument(_flag(name), dest=name, default=None, help=field.description, **options)
     return parser

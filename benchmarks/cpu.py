@@ -16,6 +16,7 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from benchmarks.pairs import HEADER, Comparison, compare
 from pipelines.diffusion.previews import PREVIEW_SECONDS, LatentPreview
 from pipelines.diffusion.run import predict_picture
+from pipelines.diffusion.schedulers import noise_level
 from pipelines.manager import PipelineManager
 from pipelines.media.preview import encode_preview
 from pipelines.schema.requests import TextToImageRequest
@@ -33,7 +34,8 @@ def measure(pairs: int) -> tuple[Comparison, Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(model="demo", device="cpu", dtype="float32", output_dir=Path(folder), preload=True)
         manager = PipelineManager(settings)
-        base = manager.components.expert("base", lambda what, fraction: None)
+        own = manager.library.select(TextToImageRequest(), manager.model)
+        base = manager.components.expert(own, "base", lambda event: None)
         scheduler = EulerDiscreteScheduler.from_config(base.scheduler_config)
         tokenizers: dict[str, Any] = {"tokenizer": base.tokenizer, "tokenizer_2": base.tokenizer_2}
         parts: dict[str, Any] = {**base.modules, **tokenizers, "scheduler": scheduler}
@@ -67,10 +69,11 @@ def preview_share(side: int, repeats: int = 100) -> float:
     scheduler = EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     preview = LatentPreview(torch.rand(4, 3), torch.rand(3))
     noise_pred, latents = torch.randn(2, 8, 4, side // 8, side // 8)
+    level = noise_level(scheduler, torch.tensor(500), latents)
     taken = []
     for _ in range(repeats):
         start = time.process_time()
-        predicted = predict_picture(scheduler, noise_pred, torch.tensor(500), latents)
+        predicted = predict_picture(scheduler, noise_pred, level, latents)
         encode_preview(preview.draw(predicted[0]))
         taken.append(time.process_time() - start)
     return statistics.median(taken) / PREVIEW_SECONDS

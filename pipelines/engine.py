@@ -9,25 +9,34 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from PIL import Image
 
+from pipelines.components.cache import Use
 from pipelines.components.expert import Expert
-from pipelines.diffusion.conditioning import Conditioner, Conditioning
+from pipelines.components.loading import Report
+from pipelines.diffusion.conditioner import Conditioner
 from pipelines.diffusion.latents import decode_picture
 from pipelines.diffusion.pace import Pace
-from pipelines.diffusion.previews import LatentPreview, StepReporter
+from pipelines.diffusion.previewers import Previewers
+from pipelines.diffusion.previews import StepReporter
 from pipelines.diffusion.run import Run
+from pipelines.healing import Healer, is_out_of_memory
 from pipelines.job import Job
 from pipelines.line import Line, Turn
 from pipelines.media.save import save_pictures
-from pipelines.schema.errors import Cancelled, PipelineError, RunError
-from pipelines.schema.events import Done, Failed, Loading, Result, Saving
+from pipelines.schema.errors import Cancelled, NumericalError, PipelineError, RunError
+from pipelines.schema.events import Done, Failed, Loading, Notice, Noticed, Result, Saving
+from pipelines.schema.models import AddOn, Selection
 from pipelines.schema.settings import Settings
 from pipelines.tasks import TASKS
 
 log = logging.getLogger(__name__)
+
+DRAWN_ANEW: tuple[Notice, ...] = ("denoised_in_float32", "weights_reloaded")
+"""What a finished run's latents are of no use after; the rest concerns decoding alone."""
 
 
 @dataclass
@@ -43,12 +52,20 @@ class Work:
 class Engine:
     """Draws the jobs of a line on one device."""
 
-    def __init__(self, settings: Settings, line: Line, conditioner: Conditioner, preview: LatentPreview | None) -> None:
+    def __init__(
+        self, settings: Settings, line: Line, conditioner: Conditioner, own: Selection, decoder: AddOn | None = None
+    ) -> None:
         self.settings = settings
         self.line = line
         self.conditioner = conditioner
-        self.preview = preview
-        self.pace = Pace(conditioner.components.device)
+        self.components = conditioner.components
+        self.own = own
+        """What the studio starts with."""
+        self.drawn_with = own.model.title
+        """The checkpoint of the last job that was prepared."""
+        self.previewers = Previewers(decoder, self.components.fetch, self.components.device, self.components.dtype)
+        self.pace = Pace(self.components.device)
+        self.healer = Healer(self.components)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
         self._savers = ThreadPoolExecutor(2, thread_name_prefix="saver")
@@ -71,17 +88,20 @@ class Engine:
                 for turn in turns:
                     self._guard(turn.job, lambda turn=turn: self._advance(turn))
                     if turn.job.is_finished:
-                        self.line.leave(turn)
+                        self._leave(turn)
         except PipelineError as error:
             self.ready.set_exception(error)
         finally:
             self.line.close()
             self.line.clear()
+            self.components.clear()
 
     def _preload(self) -> None:
-        components = self.conditioner.components
-        for name in components.names:
-            components.expert(name, lambda what, fraction: log.info("loading %s, %.0f %%", what, fraction * 100))
+        def report(event: Loading) -> None:
+            log.info("loading %s, %.0f %%", event.what, event.fraction * 100)
+
+        for name in ("base", "refiner") if self.own.refiner else ("base",):
+            self.components.expert(self.own, name, report)
 
     def _guard(self, job: Job, action: Callable[[], None]) -> None:
         """Does a piece of one job's work; whatever that raises ends this job and no other."""
@@ -106,43 +126,96 @@ class Engine:
         job.post(Failed(error.with_traceback(None)))
 
     def _advance(self, turn: Turn) -> None:
-        """The job's next piece of work: preparing it, one step, decoding one picture, or handing them on."""
+        """The job's next piece of work; what fails for want of memory or precision is mended and done again."""
+        try:
+            self._do_next(turn)
+            return
+        except PipelineError as error:
+            if not isinstance(error, NumericalError):
+                raise
+            failure: Exception = error.with_traceback(None)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = error.with_traceback(None)
+        # out here the frames that held the tensors of the failed step are gone
+        failure.__context__ = failure.__cause__ = None
+        is_drawn = turn.work is not None and turn.work.run.is_done
+        decoded_in = turn.work.run.segments[-1].expert.vae_dtype if is_drawn else None  # pyright: ignore
+        if not is_drawn:
+            turn.work = None
+        notice = self.healer.heal(turn, failure, decoded_in)
+        turn.job.post(Noticed(notice))
+        if notice in DRAWN_ANEW:
+            turn.work = None
+
+    def _do_next(self, turn: Turn) -> None:
+        """Preparing the job, one step, or decoding one picture; after the last the pictures are handed on."""
         if turn.work is None:
             turn.work = self._prepare(turn)
             return
         work: Work = turn.work
         if not work.run.is_done:
+            segment, _ = work.run.locate()
+            self.components.use_adapters(segment.expert, turn.selection, self._reporter(turn.job))
             expert = work.run.advance()
             self.pace.keep()
             turn.job.post(work.reporter.report(expert))
             return
         turn.job.post(Saving())
         latents = work.run.finish()
-        work.pictures.append(decode_picture(work.run.segments[-1].expert.vae, latents[[len(work.pictures)]]))
+        vae, dtype = self._decoder(turn, work.run.segments[-1].expert)
+        work.pictures.append(decode_picture(vae, latents[[len(work.pictures)]], dtype))
         if len(work.pictures) == len(latents):
-            self.line.leave(turn)
-            steps, pictures, started = work.run.steps, work.pictures, work.started
-            self._savers.submit(self._guard, turn.job, lambda: self._save(turn, pictures, steps, started))
+            notices = self.healer.notices(turn)
+            self._leave(turn)
+            self._savers.submit(self._guard, turn.job, lambda: self._save(turn, work, notices))
 
     def _prepare(self, turn: Turn) -> Work:
         started = time.monotonic()
-        job = turn.job
-        run = TASKS[job.request.task].prepare(job.request, turn.inputs, lambda name: self._condition(job, name))
-        return Work(run, StepReporter(run, self.preview), started)
+        self.drawn_with = turn.selection.model.title
+        report = self._reporter(turn.job)
+        dtype = self.healer.dtype(turn)
+        self.healer.relax()
+        self.components.in_use = [
+            Use(other.selection, self.healer.dtype(other) or self.components.dtype) for other in self.line.running()
+        ]
+        task, request = TASKS[turn.job.request.task], turn.job.request
+        run = task.prepare(
+            request,
+            turn.inputs,
+            lambda name: self.conditioner.condition(request, turn.selection, name, report, dtype),
+        )
+        self.components.note()
+        return Work(run, StepReporter(run, self.previewers.of(turn.selection.model, report)), started)
 
-    def _condition(self, job: Job, name: str) -> tuple[Expert, Conditioning]:
-        def report(what: str, fraction: float) -> None:
+    def _decoder(self, turn: Turn, expert: Expert) -> tuple[Any, torch.dtype]:
+        """The VAE and its precision: its own, or float32 where that has overflowed."""
+        dtype = self.healer.decoding_dtype(turn)
+        if dtype is None:
+            return expert.vae, expert.vae_dtype
+        return self.components.vae(turn.selection, dtype, self._reporter(turn.job)), dtype
+
+    def _reporter(self, job: Job) -> Report:
+        def report(event: Loading) -> None:
             if job.is_cancelled:
                 raise Cancelled("the job was stopped while its model was being loaded")
-            job.post(Loading(what, fraction))
+            job.post(event)
 
-        return self.conditioner.condition(job.request, name, report)
+        return report
 
-    def _save(self, turn: Turn, pictures: list[Image.Image], steps: dict[str, int], started: float) -> None:
+    def _leave(self, turn: Turn) -> None:
+        """Takes a job off the device, and with it whatever was changed for its sake."""
+        self.line.leave(turn)
+        self.components.in_use = [use for use in self.components.in_use if use.selection is not turn.selection]
+        self.healer.forget(turn)
+        self.components.note()
+
+    def _save(self, turn: Turn, work: Work, notices: tuple[Notice, ...]) -> None:
         """Finishes and writes the pictures beside the device thread, which goes on with other jobs."""
-        request = turn.job.request
-        model = self.conditioner.components.model.name
+        request, model = turn.job.request, turn.selection.model.name
         finish = TASKS[request.task].finish
-        finished = (finish(turn.inputs, picture) for picture in pictures)
+        finished = (finish(turn.inputs, picture) for picture in work.pictures)
         files = save_pictures(finished, request, request.seeds, model, self.settings.output_dir)
-        turn.job.post(Done(Result(files, request.seeds, request, time.monotonic() - started, steps, model)))
+        elapsed = time.monotonic() - work.started
+        turn.job.post(Done(Result(files, request.seeds, request, elapsed, work.run.steps, model, notices)))

@@ -5,12 +5,14 @@ who has nothing on the device comes on at once, however many jobs others have th
 """
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.job import Job
 from pipelines.schema.errors import QueueFull, RunError
 from pipelines.schema.events import Queued
+from pipelines.schema.models import Selection
 
 
 @dataclass(eq=False)
@@ -18,18 +20,29 @@ class Turn:
     """A job in the line, with whatever it carries and whatever becomes of it on the device."""
 
     job: Job
+    selection: Selection
+    """The files it is drawn with."""
     inputs: Any
     """What the job's task made of its uploads."""
     work: Any = field(default=None, repr=False)
     """The engine's own; let go of when the job leaves the device."""
 
 
+def all_at_once(_turn: Turn, _running: Sequence[Turn]) -> bool:
+    """Every job goes with every other."""
+    return True
+
+
 class Line:
     """The jobs of one device. Every method may be called from any thread."""
 
-    def __init__(self, max_running: int, max_queue: int) -> None:
+    def __init__(
+        self, max_running: int, max_queue: int, fits: Callable[[Turn, Sequence[Turn]], bool] = all_at_once
+    ) -> None:
         self.max_running = max_running
         self.max_queue = max_queue
+        self.fits = fits
+        """Whether a job may be on the device beside those that are; one that may not holds up all behind it."""
         self._waiting: list[Turn] = []
         self._running: list[Turn] = []
         self._unfinished: list[Job] = []
@@ -75,6 +88,11 @@ class Line:
                 self._changed.wait()
             return []
 
+    def running(self) -> tuple[Turn, ...]:
+        """The jobs on the device."""
+        with self._changed:
+            return tuple(self._running)
+
     def leave(self, turn: Turn) -> None:
         """Takes a job off the device; its place stays taken until the job is finished."""
         with self._changed:
@@ -111,13 +129,17 @@ class Line:
         return list(turns.values())
 
     def _bring_on(self) -> None:
-        """Moves jobs from the line to the device, in their order, as far as places and fairness allow."""
-        still_waiting = []
+        """Moves jobs from the line to the device, in their order, as far as places, fairness and `fits` allow."""
+        still_waiting: list[Turn] = []
+        is_held_up = False
         for turn in self._waiting:
-            has_none = all(other.job.owner != turn.job.owner for other in self._running)
             if turn.job.is_finished:  # stopped while it waited
                 continue
-            if len(self._running) < self.max_running or has_none:
+            has_none = all(other.job.owner != turn.job.owner for other in self._running)
+            has_place = len(self._running) < self.max_running or has_none
+            if has_place and not is_held_up and not self.fits(turn, self._running):
+                is_held_up = True  # else a stream of jobs that fit could keep it waiting for ever
+            if has_place and not is_held_up:
                 if turn.job.start():
                     self._running.append(turn)
             else:

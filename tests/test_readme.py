@@ -91,7 +91,7 @@ def test_the_flags_are_the_settings() -> None:
 def as_shown(default: object) -> str:
     if default is None:
         return ""
-    return "off" if default is False else str(default)
+    return "off" if default is False else str(default).removeprefix(f"{PROJECT}/")
 
 
 def test_the_space_can_read_its_configuration() -> None:

@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,12 +144,19 @@ def _sign(
 
 def _json_type(request_class: type[GenerationRequest], name: str) -> Any:
     """The plain Python type of what a client sends for a field, as the documentation should show it."""
-    schema = request_class.model_json_schema()["properties"][name]
+    schema = _read_schema(request_class)[name]
     if "enum" in schema:
         return Literal[tuple(schema["enum"])]
     options = schema.get("anyOf", [schema])
     plain = _PLAIN_TYPES[options[0]["type"]]
+    if "$ref" in options[0].get("items", {}):
+        plain = list[dict[str, Any]]
     return plain | None if len(options) > 1 else plain
+
+
+@cache
+def _read_schema(request_class: type[GenerationRequest]) -> dict[str, Any]:
+    return request_class.model_json_schema()["properties"]
 
 
 _PLAIN_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list}

@@ -5,9 +5,11 @@ Limits and help texts come from the request's schema, first values from the mode
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from pipelines.schema.fields import FieldInfo, describe_field
@@ -15,18 +17,31 @@ from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import GenerationRequest
 from ui.i18n import word
 
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
 RANDOM_SEED = -1
+Show = Callable[[ModelEntry, str], Any]
+"""What a part of the page looks like for the chosen model, in a language, as Gradio's update of it."""
 
 
 class Fields:
     """Draws the inputs of one tab and remembers which field each fills."""
 
-    def __init__(self, request_class: type[GenerationRequest], model: ModelEntry) -> None:
+    def __init__(self, request_class: type[GenerationRequest], manager: "PipelineManager") -> None:
         self.request_class = request_class
-        self.model = model
+        self.manager = manager
+        self.model = manager.model
+        """The studio's own, which the page starts with."""
         self.components: dict[str, Component] = {}
         self.readers: dict[str, Callable[[Any], Any]] = {}
         """What makes a field's value of what the browser sent, where that is not the value itself."""
+        self.writers: dict[str, Callable[[Any], Any]] = {}
+        """What makes what an input shows of a field's value, where `as_input` does not."""
+        self.quality: gr.Radio
+        """The chips that set several fields of the sampling at once."""
+        self.followers: list[tuple[Block, Show]] = []
+        """What looks different when another model is chosen, or when the model folders have been read again."""
 
     @property
     def task(self) -> str:
@@ -35,22 +50,42 @@ class Fields:
 
     def describe(self, name: str) -> FieldInfo:
         """Limits and help of a field of this tab's request."""
-        return describe_field(self.request_class, name)
+        return _describe(self.request_class, name)
 
     def default(self, name: str) -> Any:
         """The first value of an input: the model's own, else the schema's."""
         return self.model.defaults.get(name, self.describe(name).default)
 
+    def find_model(self, name: Any) -> ModelEntry:
+        """The checkpoint of that name, else the studio's own."""
+        return self.manager.library.checkpoints.get(str(name), self.model)
+
+    def follow(self, part: Block, show: Show) -> None:
+        """Lets a part of the page follow the choice of the model; `show` leaves what was chosen in it alone."""
+        self.followers.append((part, show))
+
+    def write(self, name: str, value: Any) -> Any:
+        """A field's value as its input shows it."""
+        return self.writers.get(name, as_input)(value)
+
     def labels(self, name: str) -> dict[str, Any]:
         """Label and help of a field, as the keyword arguments that every Gradio input takes."""
         return {"label": word(f"label.{name}"), "info": word(f"help.{self.task}.{name}")}
 
-    def add(self, name: str, component: Component, read: Callable[[Any], Any] | None = None) -> Component:
+    def add(
+        self,
+        name: str,
+        component: Component,
+        read: Callable[[Any], Any] | None = None,
+        write: Callable[[Any], Any] | None = None,
+    ) -> Component:
         """Lets `component` fill the field `name`; raises `KeyError` for a field the request does not have."""
         self.describe(name)
         self.components[name] = component
         if read:
             self.readers[name] = read
+        if write:
+            self.writers[name] = write
         return component
 
     def read(self, values: Sequence[Any]) -> dict[str, Any]:
@@ -68,21 +103,32 @@ class Fields:
         self.add(name, slider)
         return slider
 
-    def choice(self, name: str) -> Component:
+    def choice(self, name: str) -> gr.Radio:
         """A row of chips, one for each value that the field allows."""
         choices = [(word(f"choice.{name}.{value}"), value) for value in self.describe(name).choices]
         chips = gr.Radio(choices, value=self.default(name), elem_classes=["chips"], **self.labels(name))
-        return self.add(name, chips)
+        self.add(name, chips)
+        return chips
+
+    def entry(self, name: str, kind: str, own: str) -> gr.Dropdown:
+        """A list of what `manager.choices(kind)` offers, under the word `own` for none of them."""
+
+        def offer() -> list[tuple[Any, str]]:
+            return [(word(own), ""), *((entry.title, entry.name) for entry in self.manager.choices(kind))]
+
+        box = gr.Dropdown(offer(), value="", **self.labels(name))
+        self.follow(box, lambda *_: gr.update(choices=offer()))
+        self.add(name, box)
+        return box
 
     def switch(self, name: str) -> Component:
         """A box to tick."""
         return self.add(name, gr.Checkbox(value=self.default(name), **self.labels(name)))
 
-    def pair(self, name: str) -> Component:
-        """Two whole numbers in one text box, as "top, left"; what they mean when empty is in the help."""
-        value = self.default(name)
-        text = ", ".join(str(part) for part in value) if value else ""
-        return self.add(name, gr.Textbox(value=text, max_lines=1, **self.labels(name)))
+    def pair(self, name: str, placeholder: Any) -> Component:
+        """Two whole numbers in one text box, as "top, left"; its help is left to whoever stands around it."""
+        value, label = as_input(self.default(name)), word(f"label.{name}")
+        return self.add(name, gr.Textbox(value=value, label=label, placeholder=placeholder, max_lines=1, min_width=80))
 
     def prompts(self) -> None:
         """What the picture shows and, folded, what it should not."""
@@ -113,11 +159,15 @@ class Fields:
             dice.click(None, outputs=seed, js=f"() => '{RANDOM_SEED}'", api_visibility="private")
         self.add("seed", seed, read=lambda text: RANDOM_SEED if (number := read_number(text)) is None else number)
 
-    def size_conditioning(self) -> None:
-        """SDXL's micro-conditioning, folded."""
-        with section("size_conditioning"):
-            for name in ("original_size", "crops_coords_top_left", "target_size"):
-                self.pair(name)
+
+_describe = cache(describe_field)  # a schema takes milliseconds to write, and every change of a model asks for dozens
+
+
+def as_input(value: Any) -> Any:
+    """A request's value as an input shows it: a pair as text, nothing as an empty box."""
+    if value is None:
+        return ""
+    return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else value
 
 
 def read_number(text: Any) -> Any:

@@ -57,6 +57,7 @@ def describe(result: Result) -> dict[str, Any]:
         "elapsed_seconds": round(result.elapsed_seconds, 3),
         "steps": result.steps,
         "model": result.model,
+        "notices": list(result.notices),
     }
 
 

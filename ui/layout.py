@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ui.choosing import bind_choosing
 from ui.endpoints import answer_wrong_names, bind_endpoints
 from ui.header import NAME, build_header
 from ui.i18n import make_i18n, word
@@ -30,12 +31,14 @@ def build_app(manager: "PipelineManager") -> gr.Blocks:
     with StudioBlocks(
         title=NAME, fill_width=True, analytics_enabled=False, delete_cache=(3600, KEEP_FILES_SECONDS)
     ) as app:
-        build_header(manager, app)
+        header = build_header(manager, app)
+        model = header.choosing.model
         views = {}
         with gr.Tabs(elem_classes=["tasks"]) as tabs:
             for tab in TABS:
                 with gr.Tab(word(f"tab.{tab.task}"), id=tab.task):
-                    views[tab.task] = build_view(tab, manager, [other.task for other in TABS if other != tab])
+                    views[tab.task] = build_view(tab, manager, [other.task for other in TABS if other != tab], model)
+        bind_choosing(header.choosing, views, header.followers, manager, app)
         bind_sending(tabs, views)
         bind_endpoints(manager, app)
     app.queue(api_open=False, max_size=WAITING_EVENTS, default_concurrency_limit=None, status_update_rate=2)

@@ -1,7 +1,8 @@
 """Settings from a picture: a PNG that the studio saved fills the inputs again."""
 
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -9,12 +10,16 @@ from pipelines.media.metadata import picture_fields, read_settings
 from pipelines.schema.errors import PictureError
 from pipelines.schema.requests import GenerationRequest
 from ui.fields import Fields, section
-from ui.generate import as_gradio_error
-from ui.i18n import word
+from ui.i18n import language_of, say, word
 from ui.pictures import read_picture
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
 
 SHARED = tuple(GenerationRequest.model_fields)
 """What goes from task to task. A task's own fields stay: a strength that inpaints would undo a refinement."""
+NAMES = ("model", "refiner", "vae")
+"""The fields that hold the name of a file, beside the LoRAs."""
 
 
 def build_restoring(fields: Fields) -> None:
@@ -23,19 +28,23 @@ def build_restoring(fields: Fields) -> None:
     with section("restore"):
         label: Any = word("button.restore")
         button = gr.UploadButton(label, file_types=[".png"], size="sm")
+        note = gr.HTML(elem_classes=["hint"])
 
-    def restore(upload: Any) -> list[Any]:
+    def restore(client: gr.Request, upload: Any) -> list[Any]:
         try:
             settings = read_settings(Path(read_picture(upload) or ""), "file")
         except PictureError as error:
-            raise as_gradio_error(error) from error
-        request, is_own = settings["request"], settings["task"] == fields.task
-        return [as_input(request[name]) if name in SHARED or is_own else gr.skip() for name in names]
+            return [f'<p class="wrong" role="alert">{escape(str(error))}</p>', *(gr.skip() for _ in names)]
+        request = settings["request"] | {"model": settings["request"]["model"] or settings["model"]}
+        kept, missing = keep_known(fields.manager, request)
+        sentence = say("info.missing", language_of(client), names=", ".join(missing)) if missing else ""
+        told = f'<p class="wrong" role="alert">{escape(sentence)}</p>' if missing else ""
+        return [told, *fill(fields, names, kept, is_own=settings["task"] == fields.task)]
 
     button.upload(
         restore,
         button,
-        [fields.components[name] for name in names],
+        [note, *(fields.components[name] for name in names)],
         preprocess=False,
         queue=False,
         show_progress="hidden",
@@ -43,8 +52,22 @@ def build_restoring(fields: Fields) -> None:
     )
 
 
-def as_input(value: Any) -> Any:
-    """A request's value as an input shows it: a pair as text, nothing as an empty box."""
-    if value is None:
-        return ""
-    return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else value
+def fill(fields: Fields, names: list[str], request: dict[str, Any], *, is_own: bool) -> list[Any]:
+    """What the inputs of `names` show of a request's values; what is not there, or is another task's own, stays."""
+    return [
+        fields.write(name, request[name]) if name in request and (name in SHARED or is_own) else gr.skip()
+        for name in names
+    ]
+
+
+def keep_known(manager: "PipelineManager", request: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The request's values without the files that this studio does not have, and the names of those."""
+    known = {kind: {entry.name for entry in manager.choices(kind)} for kind in (*NAMES, "lora")}
+    known["model"].add(manager.model.name)
+    kept, missing = dict(request), []
+    for name in NAMES:
+        if request[name] and request[name] not in known[name]:
+            missing.append(kept.pop(name))
+    kept["loras"] = [lora for lora in request["loras"] if lora["name"] in known["lora"]]
+    missing += [lora["name"] for lora in request["loras"] if lora not in kept["loras"]]
+    return kept, missing

@@ -10,13 +10,13 @@ import gradio as gr
 
 from pipelines.job import Job
 from pipelines.schema.errors import InvalidRequest, PipelineError
-from pipelines.schema.events import Done, Failed, Step, Stopped
+from pipelines.schema.events import Done, Failed, Noticed, Step, Stopped
 from ui.fields import Fields
 from ui.generate import submit
 from ui.i18n import language_of, load_words, say
 from ui.listen import listen
 from ui.owner import owner_of
-from ui.progress import describe_event, share_done, show_canvas, show_status
+from ui.progress import describe_event, say_notice, share_done, show_canvas, show_status
 from ui.stage import Stage, Update
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def make_runner(
         except PipelineError as error:
             sentence = _sentence(error, language)
             yield stage.rest(sentence, "error", outcome)
-            raise gr.Error(sentence, print_exception=False) from error
+            raise gr.Error(sentence, visible=False, print_exception=False) from error
         except Exception as error:  # a fault of ours must not leave Generate locked
             sentence = say("status.unexpected", language)
             yield stage.rest(sentence, "error", outcome)
-            raise gr.Error(sentence) from error
+            raise gr.Error(sentence, visible=False) from error
 
     return run
 
@@ -55,6 +55,7 @@ async def follow(job: Job, stage: Stage, outcome: dict[str, Any] | None, languag
     size = job.request.width or 1, job.request.height or 1
     yield stage.begin(job, say("status.next", language), size, language)
     sentence, shown_at = "", 0.0
+    notices: list[str] = []
     async with aclosing(listen(job)) as events:
         async for event in events:
             match event:
@@ -66,9 +67,12 @@ async def follow(job: Job, stage: Stage, outcome: dict[str, Any] | None, languag
                     yield stage.rest(say("status.stopped", language, last=sentence.split(" · ")[0]), "done", outcome)
                 case Done(result=result):
                     yield await asyncio.to_thread(stage.finish, result, language)
+                case Noticed(notice=notice):
+                    notices.append(say_notice(notice, language))
+                    yield {stage.status: show_status(sentence, None, notices=notices)}
                 case _:
                     sentence = describe_event(event, language)
-                    update: Update = {stage.status: show_status(sentence, share_done(event))}
+                    update: Update = {stage.status: show_status(sentence, share_done(event), notices=notices)}
                     preview = event.preview if isinstance(event, Step) else None
                     if preview:
                         update[stage.canvas] = show_canvas(preview, *size, language)

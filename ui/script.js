@@ -1,4 +1,4 @@
-// What the browser does alone: keys, light and dark, and which sections stay open.
+// What the browser does alone: keys, light and dark, the panel about memory, and which sections stay open.
 
 (() => {
   if (window.studio) return; // Gradio runs the page's head a second time
@@ -16,6 +16,7 @@
     },
     // A moment later, when Gradio has what was typed or filled in.
     generate() { setTimeout(() => press("button.generate"), 50); },
+    showAbout() { document.getElementById("about")?.showPopover(); },
   };
 
   // A click on a button that is on screen: every tab has its own Generate and Stop.
@@ -27,7 +28,7 @@
   // What Escape closes first. Looked at before anybody has handled the key: afterwards it is gone.
   let isForOthers = false;
   window.addEventListener("keydown", () => {
-    const open = document.querySelector("ul[role=listbox], .fullscreen-overlay, .api-docs");
+    const open = document.querySelector("ul[role=listbox], .fullscreen-overlay, .api-docs, :popover-open");
     isForOthers = Boolean(document.fullscreenElement || open);
   }, true);
   document.addEventListener("keydown", (event) => {
@@ -56,6 +57,25 @@
     if (region.textContent !== sentence.textContent) region.textContent = sentence.textContent;
   };
 
+  // The panel about models and memory opens over the page, and closes with Escape or a click beside it.
+  const raisePanel = () => {
+    const panel = document.getElementById("about");
+    if (panel && !panel.popover) panel.popover = "auto";
+  };
+
+  // A textual inversion's name goes into the prompt, or into the box that was written in last.
+  let lastText = null;
+  document.addEventListener("focusin", (event) => { if (event.target.matches?.("textarea")) lastText = event.target; });
+  document.addEventListener("click", (event) => {
+    const chip = event.target.closest?.(".word-chip");
+    if (!chip) return;
+    const prompts = [...document.querySelectorAll(".prompt textarea")];
+    const box = lastText?.isConnected && isShown(lastText) ? lastText : prompts.find(isShown);
+    if (!box) return;
+    box.value = [box.value.trim().replace(/,$/, ""), chip.textContent].filter(Boolean).join(", ");
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+
   // Sections are remembered by their own name, alike in all tabs.
   const nameOf = (section) => [...section.classList].find((name) => name.startsWith("section-"));
   const isOpen = (section) => section.querySelector(":scope > .label-wrap")?.classList.contains("open") ?? false;
@@ -78,7 +98,7 @@
     const theme = read(THEME);
     if (theme) setTimeout(() => applyTheme(theme));
     document.body.append(region);
-    new MutationObserver(() => { reopen(); announce(); }).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(() => { raisePanel(); reopen(); announce(); }).observe(document.body, { childList: true, subtree: true });
     reopen();
   };
   // Gradio may add this script to a page that stands already.

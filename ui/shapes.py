@@ -34,9 +34,11 @@ def build_shape(fields: Fields, *, follows_picture: bool = False) -> None:
             swap = gr.Button(word("button.swap"), elem_classes=["swap", "sign"], scale=0, min_width=44)
             height = gr.Textbox(side, label=word("label.height"), max_lines=1, min_width=80)
         every = gr.Radio(
-            [(f"{b.width} × {b.height}", _size(b)) for b in load_buckets(native)], value=chosen,
+            _trained_choices(native), value=chosen,
             label=word("label.every_size"), elem_classes=["chips", "aspects", "aspects-every"],
         )  # fmt: skip
+    fields.follow(chips, lambda model, _: gr.update(choices=_common_choices(model.native_size, follows_picture)))
+    fields.follow(every, lambda model, _: gr.update(choices=_trained_choices(model.native_size)))
     fields.add("width", width, read=read_number)
     fields.add("height", height, read=read_number)
     for choice in (chips, every):
@@ -61,6 +63,10 @@ def _common_choices(native_size: int, follows_picture: bool) -> list[tuple[str |
     buckets = [((w, h), nearest_bucket(w, h, native_size)) for w, h in COMMON_SHAPES]
     choices: list[tuple[str | I18nData, str]] = [(f"{w}:{h}", _size(bucket)) for (w, h), bucket in buckets]
     return [(word("choice.shape.as_picture"), AS_PICTURE), *choices] if follows_picture else choices
+
+
+def _trained_choices(native_size: int) -> list[tuple[str, str]]:
+    return [(f"{bucket.width} × {bucket.height}", _size(bucket)) for bucket in load_buckets(native_size)]
 
 
 def _size(bucket: Bucket) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipelines.job import Job
-from ui.examples import Example, build_examples, load_examples
+from ui.examples import Example, build_examples
 from ui.fields import Fields
 from ui.i18n import word
 from ui.restoring import build_restoring
@@ -27,10 +27,10 @@ class View:
     stage: Stage
 
 
-def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str]) -> View:
-    """Draws one tab and binds its Generate and Stop."""
-    fields = Fields(tab.request_class, manager.model)
-    examples = load_examples(manager.model, tab.task)
+def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str], model: gr.Dropdown) -> View:
+    """Draws one tab, whose requests name what is chosen in `model`, and binds its Generate and Stop."""
+    fields = Fields(tab.request_class, manager)
+    fields.add("model", model)
     with gr.Row(elem_classes=["workspace"]):
         with gr.Column(elem_classes=["controls"], scale=0, min_width=320):
             tab.build(fields)
@@ -38,7 +38,7 @@ def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str]) -> View:
             generate, stop = build_bar()
         with gr.Column(elem_classes=["stage"], scale=1, min_width=320):
             with gr.Column(elem_classes=["idle"]) as idle:
-                cards = build_examples(examples, tab.task)
+                cards = build_examples(fields)
             stage = Stage(
                 idle=idle,
                 canvas=gr.HTML(visible=False, elem_classes=["canvas-box"]),
@@ -53,7 +53,7 @@ def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str]) -> View:
                 selected=gr.State(0),
             )
     view = View(tab, fields, stage)
-    _bind(view, manager, list(zip(cards, examples, strict=True)))
+    _bind(view, manager, cards)
     return view
 
 

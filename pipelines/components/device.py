@@ -4,8 +4,9 @@ import platform
 
 import torch
 
+from pipelines.components.library import Library
 from pipelines.schema.errors import ModelError
-from pipelines.schema.models import ModelEntry, find_model
+from pipelines.schema.models import ModelEntry
 from pipelines.schema.settings import Settings
 
 
@@ -30,13 +31,19 @@ def choose_dtype(settings: Settings, device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cpu" else torch.float16
 
 
-def choose_model(settings: Settings, device: torch.device) -> tuple[ModelEntry, str]:
-    """The model asked for, or full SDXL where an accelerator is found; and why, in a few words."""
+def choose_model(settings: Settings, device: torch.device, library: Library) -> tuple[ModelEntry, str]:
+    """The model asked for, or full SDXL where an accelerator is found; and why, in a few words.
+
+    Raises `ModelError` for one that is not known, or cannot draw by itself.
+    """
     if settings.model is not None:
-        return find_model(settings.model), "chosen by --model"
+        model = library.find_model(settings.model)
+        if model.kind == "refiner":
+            raise ModelError(f"model must be a checkpoint that draws by itself, which {model.title} does not")
+        return model, "chosen by --model"
     if device.type == "cpu":
-        return find_model("demo"), "no accelerator found; --model sdxl asks for full SDXL anyway"
-    return find_model("sdxl"), f"an accelerator was found ({name_of_device(device)})"
+        return library.find_model("demo"), "no accelerator found; --model sdxl asks for full SDXL anyway"
+    return library.find_model("sdxl"), f"an accelerator was found ({name_of_device(device)})"
 
 
 def name_of_device(device: torch.device) -> str:

@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 class Expert:
     """Base or refiner (SDXL, arXiv:2307.01952, section 2.5). The refiner has no first text encoder.
 
-    Two experts share a component by holding the same object.
+    Experts share a component by holding the same object.
     """
 
     name: str
@@ -26,16 +26,12 @@ class Expert:
     scheduler_config: dict[str, Any]
     force_zeros_for_empty_prompt: bool
     requires_aesthetics_score: bool
-
-    @property
-    def device(self) -> torch.device:
-        """Where the UNet stands, and with it latents and embeddings."""
-        return self.unet.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The UNet's precision, in which the latents live."""
-        return self.unet.dtype
+    device: torch.device
+    """Where it computes; under offloading its weights may wait elsewhere."""
+    dtype: torch.dtype
+    """The precision it computes in, in which the latents live."""
+    vae_dtype: torch.dtype
+    """The VAE's own: float32 where SDXL's would overflow in float16."""
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:

@@ -3,9 +3,11 @@
 import json
 import time
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 
 from pipelines.diffusion.run import Run
 from pipelines.media.preview import encode_preview
@@ -13,6 +15,16 @@ from pipelines.schema.events import Step
 
 PREVIEW_SECONDS = 0.2
 """At most five previews a second: more are not seen, and each costs about a millisecond."""
+PREVIEW_SIDE = 512
+"""Pixels that a preview's longer side has at most: it is sent to the browser again and again."""
+
+
+class Preview(Protocol):
+    """A cheap picture of latents."""
+
+    def draw(self, latents: torch.Tensor) -> np.ndarray:
+        """Colours (height, width, 3) uint8 of one picture's scaled latents (4, h, w)."""
+        ...
 
 
 class LatentPreview:
@@ -32,15 +44,35 @@ class LatentPreview:
 
     def draw(self, latents: torch.Tensor) -> np.ndarray:
         """Colours of one picture's latents (4, h, w) as (h, w, 3) uint8, an eighth of the picture's size."""
-        colours = latents.float().cpu().permute(1, 2, 0) @ self.weight + self.bias
-        return ((colours.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+        return _to_bytes(latents.float().cpu().permute(1, 2, 0) @ self.weight + self.bias)
+
+
+class TinyPreview:
+    """A small decoder trained beside the VAE (TAESD, github.com/madebyollin/taesd): nearly the picture itself."""
+
+    def __init__(self, decoder: AutoencoderTiny, device: torch.device, dtype: torch.dtype) -> None:
+        self.decoder = decoder
+        self.device = device
+        self.dtype = dtype
+
+    def draw(self, latents: torch.Tensor) -> np.ndarray:
+        """Colours of one picture's latents (4, h, w) as uint8, as large as the picture or at most `PREVIEW_SIDE`."""
+        scaled = latents[None].to(self.device, self.dtype) / self.decoder.config["scaling_factor"]
+        pixels = self.decoder.decode(scaled, return_dict=False)[0].float()
+        factor = -(-max(pixels.shape[-2:]) // PREVIEW_SIDE)
+        return _to_bytes(torch.nn.functional.avg_pool2d(pixels, factor)[0].permute(1, 2, 0).cpu())
+
+
+def _to_bytes(colours: torch.Tensor) -> np.ndarray:
+    """Colours from -1 to 1 as uint8; what is no number becomes grey."""
+    return ((colours.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
 
 
 class StepReporter:
     """Makes one run's `Step` events. Its clock starts with the first step and shows what the visitor sees:
     with several runs taking turns, the speed that is left for this one."""
 
-    def __init__(self, run: Run, preview: LatentPreview | None) -> None:
+    def __init__(self, run: Run, preview: Preview | None) -> None:
         self.run = run
         self.preview = preview
         self._started = time.monotonic()

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 
 from pipelines.components.expert import Expert
 from pipelines.diffusion.conditioning import Conditioning
-from pipelines.diffusion.schedulers import step_options
+from pipelines.diffusion.guidance import guide, is_guided, to_picture
+from pipelines.diffusion.schedulers import noise_level, step_options
 from pipelines.schema.errors import NumericalError
 
 
@@ -24,6 +26,8 @@ class Segment:
     scheduler: Any
     timesteps: torch.Tensor
     conditioning: Conditioning
+    extra_channels: torch.Tensor | None = None
+    """(pictures, channels, h/8, w/8): what its UNet sees beside the noisy latents, unscaled."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class KeptArea:
     latents: torch.Tensor
     noise: torch.Tensor
     mask: torch.Tensor
+
+    def hand_over(self, latents: torch.Tensor, generators: list[torch.Generator]) -> "KeptArea":
+        """For the next expert: the area as the last one left it, without noise, and new noise for it."""
+        noise = randn_tensor(latents.shape, generators, device=latents.device, dtype=latents.dtype)
+        return KeptArea(latents, noise, self.mask)
 
     def restore(self, latents: torch.Tensor, scheduler: Any, next_timestep: torch.Tensor | None) -> torch.Tensor:
         """`latents` with the kept area put back, noised as far as the next step expects it."""
@@ -86,10 +95,14 @@ class Run:
     def advance(self) -> str:
         """Takes one step and returns the name of the expert that took it."""
         segment, position = self.locate()
+        if self.kept is not None and self.index > 0 and position == 0:
+            self.kept = self.kept.hand_over(self.latents, self.generators)
         timestep = segment.timesteps[position]
-        noise_pred = predict_noise(segment, self.latents, timestep)
+        guided = is_guided(segment.conditioning.guidance, self.index, self.total)
+        noise_pred = predict_noise(segment, self.latents, timestep, guided)
         before, scheduler = self.latents, segment.scheduler
-        self.predicted = lambda: predict_picture(scheduler, noise_pred, timestep, before)
+        level = noise_level(scheduler, timestep, before)
+        self.predicted = lambda: predict_picture(scheduler, noise_pred, level, before)
         options = step_options(scheduler, self.generators)
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
         if self.kept is not None:
@@ -102,32 +115,30 @@ class Run:
         """The scaled latents of the finished pictures; raises `NumericalError` when a step lost them."""
         self.predicted = None
         if not self.latents.isfinite().all():
-            raise NumericalError("the denoising ended in NaN; try another scheduler or --dtype float32")
+            raise NumericalError(
+                "the denoising ended in NaN or infinity; another scheduler or less guidance may help", "latents"
+            )
         return self.latents
 
 
-def predict_noise(segment: Segment, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+def predict_noise(segment: Segment, latents: torch.Tensor, timestep: torch.Tensor, guided: bool) -> torch.Tensor:
     """One UNet call, with classifier-free guidance (arXiv:2207.12598) as two rows per picture where it is on."""
+    copies = 2 if guided else 1
+    rows = segment.scheduler.scale_model_input(torch.cat([latents] * copies) if guided else latents, timestep)
+    if segment.extra_channels is not None:
+        rows = torch.cat([rows, torch.cat([segment.extra_channels] * copies)], dim=1)
     conditioning = segment.conditioning
-    rows = torch.cat([latents] * 2) if conditioning.has_guidance else latents
-    noise_pred = segment.expert.unet(
-        segment.scheduler.scale_model_input(rows, timestep),
-        timestep,
-        encoder_hidden_states=conditioning.prompt_embeds,
-        added_cond_kwargs={"text_embeds": conditioning.text_embeds, "time_ids": conditioning.time_ids},
-        return_dict=False,
-    )[0]
-    if not conditioning.has_guidance:
+    noise_pred = segment.expert.unet(rows, timestep, **conditioning.last(len(rows)), return_dict=False)[0]
+    if not guided:
         return noise_pred
     negative, positive = noise_pred.chunk(2)
-    return negative + conditioning.guidance_scale * (positive - negative)
+    return guide(conditioning.guidance, negative, positive, segment.scheduler, timestep, latents)
 
 
 def predict_picture(
-    scheduler: Any, noise_pred: torch.Tensor, timestep: torch.Tensor, latents: torch.Tensor
+    scheduler: Any, noise_pred: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], latents: torch.Tensor
 ) -> torch.Tensor:
-    """The clean latents that a noise prediction implies (DDIM, arXiv:2010.02502, equation 9)."""
-    alpha = scheduler.alphas_cumprod[int(timestep)].to(latents)
-    if scheduler.init_noise_sigma != 1:  # Euler's family keeps latents unscaled: x = x0 + sigma * noise
-        return latents - ((1 - alpha) / alpha).sqrt() * noise_pred
-    return (latents - (1 - alpha).sqrt() * noise_pred) / alpha.sqrt()
+    """The clean latents that a step's prediction implies; `level`: that of the step, from `noise_level`."""
+    alpha, sigma = (part.to(latents.dtype) for part in level)
+    scaled = latents * alpha if scheduler.init_noise_sigma != 1 else latents  # as `scale_model_input` does
+    return to_picture(noise_pred, scaled, (alpha, sigma), scheduler.config.prediction_type)

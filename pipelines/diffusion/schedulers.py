@@ -4,25 +4,59 @@ import inspect
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
+    LCMScheduler,
+    LMSDiscreteScheduler,
+    PNDMScheduler,
+    TCDScheduler,
     UniPCMultistepScheduler,
 )
+from diffusers.schedulers import AysSchedules
 
-from pipelines.schema.schedulers import SchedulerName
+from pipelines.schema.errors import InvalidRequest
+from pipelines.schema.requests import GenerationRequest
+from pipelines.schema.schedulers import SCHEDULER_OPTIONS, SchedulerName
+
+_SOLVER = {"solver_order": 2, "lower_order_final": True, "thresholding": False, "use_flow_sigmas": False}
+_DPM_SOLVER = _SOLVER | {"solver_type": "midpoint", "final_sigmas_type": "zero"}
+_MULTISTEP = _DPM_SOLVER | {"euler_at_final": False, "use_lu_lambdas": False}
+_NO_CLIPPING = {"clip_sample": False, "thresholding": False}  # both are for pixels
+_DISTILLED = _NO_CLIPPING | {"original_inference_steps": 50, "timestep_scaling": 10.0}
 
 SCHEDULERS: dict[SchedulerName, tuple[Any, dict[str, Any]]] = {
-    "euler": (EulerDiscreteScheduler, {"use_karras_sigmas": False}),
+    "euler": (
+        EulerDiscreteScheduler,
+        {"timestep_type": "discrete", "interpolation_type": "linear", "final_sigmas_type": "zero"},
+    ),
     "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
-    "ddim": (DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),  # its defaults are for pixels
-    "dpmpp_2m": (DPMSolverMultistepScheduler, {"use_karras_sigmas": False, "algorithm_type": "dpmsolver++"}),
-    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True, "algorithm_type": "dpmsolver++"}),
-    "dpmpp_2m_sde": (DPMSolverMultistepScheduler, {"use_karras_sigmas": False, "algorithm_type": "sde-dpmsolver++"}),
-    "unipc": (UniPCMultistepScheduler, {"use_karras_sigmas": False}),
+    "heun": (HeunDiscreteScheduler, {"clip_sample": False}),
+    "ddim": (DDIMScheduler, _NO_CLIPPING | {"set_alpha_to_one": False}),
+    "pndm": (PNDMScheduler, {"skip_prk_steps": True, "set_alpha_to_one": False}),  # else 12 steps more: PLMS alone
+    "lms": (LMSDiscreteScheduler, {}),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, _MULTISTEP | {"algorithm_type": "dpmsolver++"}),
+    "dpmpp_2m_sde": (DPMSolverMultistepScheduler, _MULTISTEP | {"algorithm_type": "sde-dpmsolver++"}),
+    # not DPMSolverSDEScheduler: its noise comes from one seed of its own, not from each picture's generator
+    "dpmpp_sde": (DPMSolverSinglestepScheduler, _DPM_SOLVER | {"algorithm_type": "sde-dpmsolver++"}),
+    "dpm2": (KDPM2DiscreteScheduler, {}),
+    "dpm2_ancestral": (KDPM2AncestralDiscreteScheduler, {}),
+    "deis": (DEISMultistepScheduler, _SOLVER | {"algorithm_type": "deis", "solver_type": "logrho"}),
+    "unipc": (
+        UniPCMultistepScheduler,
+        _SOLVER | {"solver_type": "bh2", "predict_x0": True, "final_sigmas_type": "zero"},
+    ),
+    "lcm": (LCMScheduler, _DISTILLED),
+    "tcd": (TCDScheduler, _DISTILLED),
 }
 """diffusers' class for each name, and what it sets over the model's own scheduler configuration.
 
@@ -30,12 +64,44 @@ Whatever a name promises is set here, so that a checkpoint's configuration canno
 """
 
 
-def make_scheduler(name: SchedulerName, config: dict[str, Any], steps: int, device: torch.device) -> Any:
-    """A scheduler of its own for one run, set to `steps` timesteps on `device`."""
-    scheduler_class, overrides = SCHEDULERS[name]
-    scheduler = scheduler_class.from_config(config, **overrides)
-    scheduler.set_timesteps(steps, device=device)
+def make_scheduler(request: GenerationRequest, config: dict[str, Any], device: torch.device) -> Any:
+    """A scheduler of its own for one run, as the request's sampling fields say, with its timesteps on `device`.
+
+    Raises `InvalidRequest` for the few numbers of steps that diffusers' trailing spacing rounds to one step more.
+    """
+    scheduler = SCHEDULERS[request.scheduler][0].from_config(config, **make_overrides(request))
+    if request.timesteps == "align_your_steps":
+        timesteps = align_your_steps(scheduler.alphas_cumprod.numpy(), request.num_inference_steps)
+        scheduler.set_timesteps(timesteps=timesteps, device=device)
+    else:
+        scheduler.set_timesteps(request.num_inference_steps, device=device)
+    if (scheduler.timesteps < 0).any():
+        rule = "must be one more or less: with trailing spacing this number would end before the first timestep"
+        raise InvalidRequest("num_inference_steps", rule, request.num_inference_steps)
+    begin_at(scheduler, 0)
     return scheduler
+
+
+def make_overrides(request: GenerationRequest) -> dict[str, Any]:
+    """What the request's scheduler, spacing and sigmas set over the model's own scheduler configuration."""
+    overrides = dict(SCHEDULERS[request.scheduler][1])
+    if request.timestep_spacing != "default":
+        overrides["timestep_spacing"] = request.timestep_spacing
+    if SCHEDULER_OPTIONS[request.scheduler].sigmas:
+        overrides |= {f"use_{name}_sigmas": name == request.sigmas for name in ("karras", "exponential", "beta")}
+    return overrides
+
+
+def align_your_steps(alphas_cumprod: np.ndarray, steps: int) -> list[int]:
+    """Timesteps that were found best for SDXL (Align Your Steps, arXiv:2404.14507), falling.
+
+    The paper gives them for 10 steps; for other numbers its authors interpolate the logarithm of the noise
+    between these and the end of the schedule, evenly.
+    """
+    log_sigmas = np.log((1 - alphas_cumprod) / alphas_cumprod) / 2
+    known = log_sigmas[[*AysSchedules["StableDiffusionXLTimesteps"], 0]]
+    wanted = np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, len(known)), known)
+    return np.interp(wanted, log_sigmas, np.arange(len(log_sigmas))).round().astype(int)[:-1].tolist()
 
 
 def begin_with_strength(scheduler: Any, strength: float) -> torch.Tensor:
@@ -55,17 +121,20 @@ def begin_at(scheduler: Any, first: int) -> torch.Tensor:
     return scheduler.timesteps[first:]
 
 
-def split_timesteps(scheduler: Any, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The timesteps before and after `share` of the noise schedule: the base's and the refiner's.
+def noise_level(scheduler: Any, timestep: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1, in float32 on `like`'s device.
 
-    The cut is one in the 1000 training timesteps, as diffusers' `denoising_end` and `denoising_start` place
-    it, not in the number of steps: with `share` 0.8 the second part holds the timesteps below 200.
+    They are those of the latents as `scale_model_input` gives them: alpha * picture + sigma * noise, with every
+    scheduler. Ask before `step`, which moves the scheduler on.
     """
-    trained = scheduler.config.num_train_timesteps
-    cutoff = round(trained - share * trained)
-    timesteps = scheduler.timesteps
-    first = int((timesteps >= cutoff).sum())
-    return timesteps[:first], timesteps[first:]
+    if scheduler.init_noise_sigma != 1:  # Euler's family: latents are picture + sigma * noise, scaled for the UNet
+        alpha = scheduler.scale_model_input(torch.ones((), dtype=torch.float32, device=like.device), timestep)
+        return alpha, (1 - alpha**2).sqrt()
+    if hasattr(scheduler, "sigmas"):
+        sigma = scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0].to(like.device, torch.float32)
+        return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
+    alpha_squared = scheduler.alphas_cumprod[timestep.to(torch.long).cpu()].to(like.device, torch.float32)
+    return alpha_squared.sqrt(), (1 - alpha_squared).sqrt()
 
 
 def step_options(scheduler: Any, generators: list[torch.Generator]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from PIL import PngImagePlugin
 from pipelines.media.decode import UNREADABLE, open_picture
 from pipelines.schema.errors import InvalidRequest, PictureError
 from pipelines.schema.requests import REQUESTS, GenerationRequest, make_request
-from pipelines.schema.schedulers import SCHEDULER_TITLES
+from pipelines.schema.schedulers import SCHEDULE_TITLES, SCHEDULER_TITLES, upgrade_sampling
 
 VERSION = "0.1.0"
 """The studio's version, as in pyproject.toml."""
@@ -53,15 +53,31 @@ def make_infotext(request: GenerationRequest, *, seed: int, model: str) -> str:
     if request.width is not None:
         settings["Size"] = f"{request.width}x{request.height}"
     settings["Model"] = model
-    strength = getattr(request, "strength", None)
-    if strength is not None:
-        settings["Denoising strength"] = f"{strength:g}"
+    settings |= _choices_in_words(request)
     settings["Version"] = f"sdxl-studio {VERSION}"
     lines = [request.prompt]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in settings.items()))
     return "\n".join(lines).replace("\0", "").strip()  # a zero byte would end the chunk for other readers
+
+
+def _choices_in_words(request: GenerationRequest) -> dict[str, str]:
+    """What A1111 has a word for beside the usual, where it is not left at its default."""
+    strength, share = getattr(request, "strength", None), getattr(request, "denoising_end", 1.0)
+    words = {
+        "Schedule type": SCHEDULE_TITLES.get(request.timesteps) or SCHEDULE_TITLES.get(request.sigmas, ""),
+        "VAE": request.vae,
+        "Denoising strength": f"{strength:g}" if strength is not None else "",
+        "Clip skip": str(request.clip_skip + 2)
+        if request.clip_skip
+        else "",  # SDXL always skips one; A1111 counts from 1
+        "CFG Rescale": f"{request.guidance_rescale:g}" if request.guidance_rescale else "",
+        "Refiner": request.refiner or "own" if share < 1 else "",
+        "Refiner switch at": f"{share:g}" if share < 1 else "",
+        "Loras": ", ".join(f"{lora.name}: {lora.weight:g}" for lora in request.loras),
+    }
+    return {key: value for key, value in words.items() if value}
 
 
 def hash_pictures(request: GenerationRequest) -> dict[str, str]:
@@ -90,7 +106,7 @@ def read_settings(path: Path, field: str = "image") -> dict[str, Any]:
     try:
         settings = json.loads(text)
         request_class = REQUESTS[settings["task"]]
-        values: dict[str, Any] = dict(settings["request"])
+        values: dict[str, Any] = upgrade_sampling(dict(settings["request"]))
         hashes = {name: str(values[name]) for name in picture_fields(request_class)}
         checked = make_request(request_class, values | {name: Path(name) for name in hashes})
         if settings["schema"] != SCHEMA or not all(value.startswith("sha256:") for value in hashes.values()):

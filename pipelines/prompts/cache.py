@@ -1,6 +1,7 @@
 """Embeddings that were encoded before, the least recently used dropped first."""
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -26,20 +27,20 @@ class PromptEmbeds:
 
 
 class EmbeddingCache:
-    """Embeddings by (expert, text), up to `max_bytes`. Used by the device's thread alone."""
+    """Embeddings by text and by whoever read it, up to `max_bytes`. Used by the device's thread alone."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._entries: OrderedDict[tuple[str, str], PromptEmbeds] = OrderedDict()
+        self._entries: OrderedDict[Hashable, PromptEmbeds] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: tuple[str, str]) -> PromptEmbeds | None:
+    def get(self, key: Hashable) -> PromptEmbeds | None:
         """The embeddings of `key`, now the most recently used; or `None`."""
         if key in self._entries:
             self._entries.move_to_end(key)
         return self._entries.get(key)
 
-    def put(self, key: tuple[str, str], embeds: PromptEmbeds) -> None:
+    def put(self, key: Hashable, embeds: PromptEmbeds) -> None:
         """Keeps `embeds`; one larger than the whole cache is not kept."""
         if embeds.bytes > self.max_bytes:
             return
@@ -48,3 +49,8 @@ class EmbeddingCache:
         while self._bytes > self.max_bytes:
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= dropped.bytes
+
+    def clear(self) -> None:
+        """Drops everything."""
+        self._entries.clear()
+        self._bytes = 0

@@ -6,13 +6,14 @@
     ├── QueueFull           too many jobs wait                       (try again later)
     ├── ModelError          a model is missing, cut short or foreign (the host can mend it)
     ├── RunError            the device failed while drawing
-    │   └── NumericalError  NaN or infinity instead of a picture
+    │   ├── NumericalError  NaN or infinity instead of a picture
+    │   └── MemoryShort     the device's memory does not suffice, in whatever mode
     └── Cancelled           somebody pressed Stop
 
 Every message is one sentence fit for a person; `InvalidRequest` also carries its three parts.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 VALUE_LENGTH = 80
 
@@ -49,6 +50,14 @@ class RunError(PipelineError):
 
 class NumericalError(RunError):
     """A stage produced NaN or infinity instead of a picture."""
+
+    def __init__(self, message: str, stage: Literal["latents", "pixels"]) -> None:
+        self.stage = stage
+        super().__init__(message)
+
+
+class MemoryShort(RunError):
+    """The device's memory ran out, and nothing was left to put aside."""
 
 
 class Cancelled(PipelineError):

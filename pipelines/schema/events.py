@@ -1,13 +1,27 @@
 """What a job says while it lives: one stream, read alike by the interface, the API and the tests.
 
 Queued* -> Loading* -> Step* -> Saving -> Done | Failed | Stopped
+
+with `Noticed` wherever the engine healed itself, after which the job may load and step anew.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pipelines.schema.errors import PipelineError
 from pipelines.schema.requests import GenerationRequest
+
+Notice = Literal[
+    "denoised_in_float32",
+    "decoded_in_float32",
+    "weights_reloaded",
+    "vae_tiled",
+    "text_encoders_off",
+    "model_offload",
+    "sequential_offload",
+]
+"""What the engine did so that a picture came about: another precision after NaN, less memory after it ran out."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,8 @@ class Result:
     steps: dict[str, int]
     """Steps that each expert ran, for example `{"base": 16, "refiner": 4}`."""
     model: str
+    notices: tuple[Notice, ...] = ()
+    """What had to be done on the way, in its order."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +50,20 @@ class Queued:
 
 @dataclass(frozen=True)
 class Loading:
-    """A model is being read from disk or the Hub; `fraction` of its files is there, 0 to 1."""
+    """A model is being downloaded or read from disk; `fraction` of it is there, 0 to 1."""
 
     what: str
     fraction: float
+    done_bytes: int | None = None
+    """How far a download is, `None` when files are read from disk."""
+    total_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something went wrong and is being mended; the job goes on, from its first step where that is needed."""
+
+    notice: Notice
 
 
 @dataclass(frozen=True)
@@ -78,5 +104,5 @@ class Stopped:
     """The job was cancelled."""
 
 
-Event = Queued | Loading | Step | Saving | Done | Failed | Stopped
+Event = Queued | Loading | Noticed | Step | Saving | Done | Failed | Stopped
 FINAL_EVENTS = (Done, Failed, Stopped)

@@ -1,6 +1,7 @@
 """Limits and help texts of a request's fields, for whoever draws an input for them."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pipelines.schema.requests import GenerationRequest
@@ -23,7 +24,7 @@ class FieldInfo:
 def describe_field(request_class: type[GenerationRequest], name: str) -> FieldInfo:
     """Reads one field from the request's JSON schema; raises `KeyError` for a name it does not have."""
     field = request_class.model_fields[name]
-    schema = request_class.model_json_schema()["properties"][name]
+    schema = _properties(request_class)[name]
     rules = schema["anyOf"][0] if "anyOf" in schema else schema
     return FieldInfo(
         default=None if field.is_required() else field.default,
@@ -34,3 +35,9 @@ def describe_field(request_class: type[GenerationRequest], name: str) -> FieldIn
         multiple_of=rules.get("multipleOf"),
         choices=tuple(rules.get("enum", ())),
     )
+
+
+@cache
+def _properties(request_class: type[GenerationRequest]) -> dict[str, Any]:
+    """The JSON schema of each field; pydantic writes all of it anew each time it is asked."""
+    return request_class.model_json_schema()["properties"]

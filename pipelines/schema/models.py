@@ -1,80 +1,99 @@
-"""The catalogue of models, read from `presets/models.json`, and folders named on the command line."""
+"""What is known of a model's files before any weight is read: entries of the catalogue and of the model folders."""
 
 import json
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.schema.errors import ModelError
 from pipelines.schema.paths import PRESETS, PROJECT
 
+CheckpointKind = Literal["base", "refiner", "inpainting"]
+AddOnKind = Literal["vae", "lora", "embedding", "preview"]
 
-class ModelEntry(BaseModel):
-    """What is known of a model before any of its weights are read."""
+
+class Entry(BaseModel):
+    """Files under one name, on this disk or on the Hub."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
     source: str
-    """A diffusers folder, absolute, or the id of a repository on the Hub."""
-    refiner: str | None = None
-    """The second expert's folder or repository; it shares the VAE and text encoder 2."""
+    """An absolute path of a `.safetensors` file or a diffusers folder, or the id of a repository on the Hub."""
+    revision: str | None = None
+    """The commit on the Hub that was tried; only it is downloaded."""
     variant: str | None = None
     """The Hub's name for files of another precision, for example "fp16"."""
+    file: str | None = None
+    """The one file wanted of a repository that holds several."""
+    defaults: dict[str, Any] = {}
+    """Request fields that are taken over when this is chosen, where they differ from the schema's defaults."""
+    licence: str = ""
+    page: str = ""
+    """Where a person reads about it."""
+
+
+class ModelEntry(Entry):
+    """A checkpoint: a UNet with its text encoders and VAE."""
+
+    kind: CheckpointKind = "base"
+    refiner: str | None = None
+    """The name of the checkpoint that is its second expert where a request names none."""
+    vae: str | None = None
+    """The name of the VAE that takes the place of its own."""
     native_size: int = 1024
     latent_rgb: str | None = None
     """A file with the linear map from latents to colours that previews use."""
-    defaults: dict[str, Any] = {}
-    """Request fields that this model wants other than the schema's defaults."""
-    licence: str = ""
     embedded: bool = False
     """True for the small model that comes with the project."""
     vocabulary: str | None = None
     """A file that lists what the model can draw, where it cannot draw everything."""
 
 
-def load_catalogue() -> dict[str, ModelEntry]:
-    """Every model of `presets/models.json` by name, with the project's own paths made absolute."""
-    entries = json.loads((PRESETS / "models.json").read_text(encoding="utf-8"))
-    return {
-        name: ModelEntry(name=name, **{k: _absolute(v) for k, v in entry.items()}) for name, entry in entries.items()
-    }
+class AddOn(Entry):
+    """What joins a checkpoint: another VAE, a LoRA, a textual inversion, a small decoder for previews."""
+
+    kind: AddOnKind
 
 
-def find_model(name: str) -> ModelEntry:
-    """The entry for a catalogue name or a diffusers folder; raises `ModelError` when it is neither."""
-    catalogue = load_catalogue()
-    if name in catalogue:
-        return catalogue[name]
-    folder = Path(name).expanduser()
-    if (folder / "model_index.json").is_file():
-        return _entry_of_folder(folder.resolve())
-    known = ", ".join(catalogue)
-    raise ModelError(f"model must be one of {known}, or a folder that holds model_index.json, got {name!r}")
+@dataclass(frozen=True)
+class Catalogue:
+    """The entries of `presets/models.json`."""
+
+    checkpoints: dict[str, ModelEntry]
+    add_ons: dict[str, AddOn]
 
 
-def _entry_of_folder(folder: Path) -> ModelEntry:
-    try:
-        sample_size = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))["sample_size"]
-        native_size = int(sample_size) * 8
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder.name}/unet/config.json must name the UNet's sample_size") from error
-    if not 64 <= native_size <= 2048:
-        raise ModelError(f"{folder.name}/unet/config.json: sample_size must be from 8 to 256, got {sample_size}")
-    refiner = folder / "refiner"
-    return ModelEntry(
-        name=folder.name,
-        title=folder.name,
-        source=str(folder),
-        refiner=str(refiner) if (refiner / "model_index.json").is_file() else None,
-        native_size=native_size,
-        latent_rgb=str(PRESETS / "latent_rgb_sdxl.json"),
-    )
+@dataclass(frozen=True)
+class Selection:
+    """The files that one request is drawn with, found by the names in it."""
+
+    model: ModelEntry
+    refiner: ModelEntry | None = None
+    vae: AddOn | None = None
+    loras: tuple[tuple[AddOn, float], ...] = ()
+    """With the weight of each."""
+    embeddings: tuple[AddOn, ...] = ()
+    """Textual inversions whose names stand in the prompts."""
+
+    def entry(self, expert: str) -> ModelEntry | None:
+        """The checkpoint of "base" or "refiner"."""
+        return self.refiner if expert == "refiner" else self.model
 
 
-def _absolute(value: Any) -> Any:
-    """A path of the project made absolute; a repository's id or any other value as it is."""
-    is_ours = isinstance(value, str) and value.startswith(("models/", "presets/"))
-    return str(PROJECT / value) if is_ours else value
+def load_catalogue() -> Catalogue:
+    """Every entry of `presets/models.json` by name, with the project's own paths made absolute."""
+    data = json.loads((PRESETS / "models.json").read_text(encoding="utf-8"))
+    checkpoints = {name: ModelEntry(name=name, **_absolute(entry)) for name, entry in data["checkpoints"].items()}
+    add_ons = {name: AddOn(name=name, **_absolute(entry)) for name, entry in data["add_ons"].items()}
+    return Catalogue(checkpoints, add_ons)
+
+
+def _absolute(entry: dict[str, Any]) -> dict[str, Any]:
+    """Paths of the project made absolute; a repository's id or any other value as it is."""
+
+    def is_ours(value: Any) -> bool:
+        return isinstance(value, str) and value.startswith(("models/", "presets/"))
+
+    return {key: str(PROJECT / value) if is_ours(value) else value for key, value in entry.items()}

@@ -7,14 +7,15 @@ description is written once, here. Sizes follow the model where they are left ou
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.schema.errors import InvalidRequest
-from pipelines.schema.schedulers import SchedulerName
+from pipelines.schema.schedulers import SchedulerName, SigmasName, SpacingName, TimestepsName, check_sampling
 
 MAX_PROMPT_CHARACTERS = 5_000
 MAX_SEED = 2**32 - 1
+MAX_LORAS = 8
 SIZE_MULTIPLE = 8
 """The VAE shrinks a picture eight times; a size must divide evenly."""
 
@@ -32,6 +33,16 @@ def _parse_pair(value: Any) -> Any:
     return value
 
 
+def _no_text_means_none(value: Any) -> Any:
+    return () if value in ("", None) else value
+
+
+def _reject_repetition(loras: "tuple[LoraChoice, ...]") -> "tuple[LoraChoice, ...]":
+    if len({lora.name for lora in loras}) < len(loras):
+        raise PydanticCustomError("named_twice", "must name each LoRA once")
+    return loras
+
+
 NotBool = BeforeValidator(_reject_bool)
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIZE_MULTIPLE), NotBool]
@@ -40,7 +51,26 @@ Pair = Annotated[tuple[Pixels, Pixels], BeforeValidator(_parse_pair)]
 OptionalPair = Annotated[tuple[Pixels, Pixels] | None, BeforeValidator(_parse_pair)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NotBool]
 AestheticScore = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NotBool]
+Zero = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NotBool]
+Name = Annotated[str, Field(max_length=200)]
 ResizeMode = Literal["crop", "pad", "stretch"]
+
+
+class LoraChoice(BaseModel):
+    """A LoRA by its name, and how strongly it acts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    weight: Annotated[float, Field(ge=-4, le=4, allow_inf_nan=False), NotBool] = 1.0
+
+
+Loras = Annotated[
+    tuple[LoraChoice, ...],
+    Field(max_length=MAX_LORAS),
+    BeforeValidator(_no_text_means_none),
+    AfterValidator(_reject_repetition),
+]
 
 
 class GenerationRequest(BaseModel):
@@ -67,11 +97,50 @@ class GenerationRequest(BaseModel):
         description="How closely to follow the prompt; 1 ignores the negative prompt and takes half the time.",
     )
     scheduler: SchedulerName = Field(default="euler", description="The sampler that walks from noise to the picture.")
+    timestep_spacing: SpacingName = Field(
+        default="default", description="Where the steps lie among the trained timesteps; default: as the model says."
+    )
+    sigmas: SigmasName = Field(
+        default="default", description="How noise falls from step to step; default: as the model was trained."
+    )
+    timesteps: TimestepsName = Field(
+        default="default",
+        description="The steps' places: even, or those of Align Your Steps (arXiv:2404.14507), good with 10 steps.",
+    )
     seed: Annotated[int, Field(ge=-1, le=MAX_SEED), NotBool] = Field(
         default=-1, description="The same seed and settings draw the same picture; -1 draws a new one each time."
     )
     num_images_per_prompt: Annotated[int, Field(ge=1, le=8), NotBool] = Field(
         default=1, description="Pictures to draw; picture k uses seed + k."
+    )
+    model: Name = Field(default="", description="Name of the checkpoint; empty: the one the studio started with.")
+    refiner: Name = Field(default="", description="Name of the refiner; empty: the checkpoint's own.")
+    vae: Name = Field(default="", description="Name of a VAE in place of the checkpoint's own.")
+    loras: Loras = Field(
+        default=(), description=f"Up to {MAX_LORAS} LoRAs, each with its name and a weight from -4 to 4."
+    )
+    prompt_2: Prompt = Field(default="", description="Another prompt for the second text encoder; empty: the same.")
+    negative_prompt_2: Prompt = Field(
+        default="", description="Another negative prompt for the second text encoder; empty: the same."
+    )
+    clip_skip: Annotated[int, Field(ge=0, le=10), NotBool] = Field(
+        default=0,
+        description="Layers of the text encoders that the prompt skips, beside the last that SDXL always skips.",
+    )
+    guidance_rescale: Zero = Field(
+        default=0.0,
+        description="Brings the contrast of strongly guided pictures back (arXiv:2305.08891); 0 is off, 0.7 usual.",
+    )
+    dynamic_thresholding_ratio: Annotated[float, Field(ge=0.5, le=1, allow_inf_nan=False), NotBool] = Field(
+        default=1.0,
+        description="Clamps the latents' extremes at this share of their values, for high guidance "
+        "(Imagen, arXiv:2205.11487); 1 is off, 0.995 usual.",
+    )
+    guidance_start: Zero = Field(
+        default=0.0, description="Share of the steps before guidance begins (arXiv:2404.07724)."
+    )
+    guidance_end: Zero = Field(
+        default=1.0, description="Share of the steps after which guidance ends; steps without it take half the time."
     )
     original_size: OptionalPair = Field(
         default=None,
@@ -82,6 +151,24 @@ class GenerationRequest(BaseModel):
     )
     target_size: OptionalPair = Field(
         default=None, description="Micro-conditioning: height, width the picture is meant for; empty: its own size."
+    )
+    negative_original_size: OptionalPair = Field(
+        default=None, description="original_size of what to move away from; empty: the same."
+    )
+    negative_crops_coords_top_left: OptionalPair = Field(
+        default=None, description="crops_coords_top_left of what to move away from; empty: the same, 0, 0 when refined."
+    )
+    negative_target_size: OptionalPair = Field(
+        default=None, description="target_size of what to move away from; empty: the same."
+    )
+    aesthetic_score: AestheticScore = Field(
+        default=6.0, description="For the refiner: the score of a picture as it should become, 0 to 10."
+    )
+    negative_aesthetic_score: AestheticScore = Field(
+        default=2.5, description="For the refiner: the score of a picture to avoid, 0 to 10."
+    )
+    offset_noise: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False), NotBool] = Field(
+        default=0.0, description="Added to each channel of the first noise: pictures may become darker or brighter."
     )
 
     @property
@@ -108,6 +195,21 @@ class GenerationRequest(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_guidance_ends_after_its_start(self) -> "GenerationRequest":
+        if self.guidance_start >= self.guidance_end:
+            raise PydanticCustomError(
+                "guidance_never",
+                "must be more than guidance_start ({start})",
+                {"start": self.guidance_start, "field": "guidance_end"},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_scheduler_knows_its_options(self) -> "GenerationRequest":
+        check_sampling(self.scheduler, self.timestep_spacing, self.sigmas, self.timesteps, self.num_inference_steps)
+        return self
+
+    @model_validator(mode="after")
     def _check_strength_leaves_a_step(self) -> "GenerationRequest":
         strength = getattr(self, "strength", 1.0)
         if int(self.num_inference_steps * strength) < 1:
@@ -119,14 +221,18 @@ class GenerationRequest(BaseModel):
         return self
 
 
-class TextToImageRequest(GenerationRequest):
-    """A picture from words alone, optionally finished by the refiner as second expert."""
-
-    task: ClassVar[str] = "text_to_image"
+class EnsembleRequest(GenerationRequest):
+    """A request that the refiner may finish as second expert."""
 
     denoising_end: Share = Field(
         default=1.0, description="Share of the schedule that the base draws; below 1 the refiner draws the rest."
     )
+
+
+class TextToImageRequest(EnsembleRequest):
+    """A picture from words alone, optionally finished by the refiner as second expert."""
+
+    task: ClassVar[str] = "text_to_image"
 
 
 class PictureRequest(GenerationRequest):
@@ -135,7 +241,7 @@ class PictureRequest(GenerationRequest):
     image: Path = Field(description="The picture to start from: PNG, JPEG or WebP.")
 
 
-class ImageToImageRequest(PictureRequest):
+class ImageToImageRequest(EnsembleRequest, PictureRequest):
     """A new picture in the shape of an old one."""
 
     task: ClassVar[str] = "image_to_image"
@@ -148,7 +254,7 @@ class ImageToImageRequest(PictureRequest):
     )
 
 
-class InpaintRequest(PictureRequest):
+class InpaintRequest(EnsembleRequest, PictureRequest):
     """A picture redrawn where the mask is white; the rest stays byte for byte."""
 
     task: ClassVar[str] = "inpaint"
@@ -181,12 +287,6 @@ class RefineRequest(PictureRequest):
     resize_mode: ResizeMode = Field(
         default="crop", description="How the picture is fitted to the size: crop, pad or stretch."
     )
-    aesthetic_score: AestheticScore = Field(
-        default=6.0, description="The score of a picture as it should become, 0 to 10."
-    )
-    negative_aesthetic_score: AestheticScore = Field(
-        default=2.5, description="The score of a picture to avoid, 0 to 10."
-    )
 
 
 REQUESTS: dict[str, type[GenerationRequest]] = {
@@ -206,10 +306,13 @@ def make_request(request_class: type[RequestT], values: dict[str, Any]) -> Reque
         context = first.get("ctx", {})
         field = str(first["loc"][0]) if first["loc"] else str(context.get("field", "request"))
         rule = PAIR_RULE if len(first["loc"]) > 1 else _rule(first["type"], context, first["msg"])
+        if field == "loras" and first["type"] != "named_twice":
+            rule = LORAS_RULE
         raise InvalidRequest(field, rule, values.get(field)) from error
 
 
 PAIR_RULE = "must be two whole numbers from 0 to 8192"
+LORAS_RULE = f"must be a list of at most {MAX_LORAS}, each with a name and a weight from -4 to 4"
 
 _RULES = {
     "missing": "is required",

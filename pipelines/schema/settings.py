@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.schema.paths import PROJECT
+
 
 class Settings(BaseModel):
     """One field for each flag of `app.py`; the descriptions are its `--help`."""
@@ -13,12 +15,34 @@ class Settings(BaseModel):
 
     model: str | None = Field(
         default=None,
-        description="a name of presets/models.json, or a diffusers folder "
-        "(default: sdxl where an accelerator is found, else demo)",
+        description="a name of presets/models.json, the name of a file in the model folders, or the path of a "
+        ".safetensors checkpoint or a diffusers folder (default: sdxl where an accelerator is found, else demo)",
+    )
+    models_dir: Path = Field(
+        default=PROJECT / "models",
+        description="folder with checkpoints/, loras/, vae/ and embeddings/ (default: models beside app.py)",
+    )
+    downloads: bool | None = Field(
+        default=None,
+        description="let visitors choose models that must be downloaded first (default: only without --share)",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         default="auto", description="precision: auto, float32, float16 or bfloat16 (default: auto)"
+    )
+    memory: Literal["auto", "full", "model", "group", "sequential"] = Field(
+        default="auto",
+        description="where the model's parts wait: full (all on the device), model (one part at a time), "
+        "group (blocks of the UNet), sequential (layer by layer), auto by free memory (default: auto)",
+    )
+    fp8: bool = Field(default=False, description="keep the UNet's weights in 8 bits, computing in the precision above")
+    memory_budget: float = Field(
+        default=0, ge=0, le=10_000, description="GB of models to keep loaded beside the one in use (default: 0)"
+    )
+    previews: Literal["fast", "sharp"] = Field(
+        default="fast",
+        description="how a picture under way is shown: fast (colours from the latents) or sharp (a small decoder, "
+        "TAESDXL, that is downloaded once) (default: fast)",
     )
     host: str = Field(
         default="127.0.0.1", description="address to listen on; 0.0.0.0 opens it to the network (default: 127.0.0.1)"

@@ -4,19 +4,25 @@ from typing import TypeVar
 
 from PIL import Image
 
-from pipelines.diffusion.latents import encode_picture, make_generators, make_noise
-from pipelines.diffusion.run import Run, Segment
-from pipelines.diffusion.schedulers import begin_with_strength, make_scheduler
+from pipelines.diffusion.latents import encode_pixels, make_generators, make_noise, make_pixels
+from pipelines.diffusion.run import Run
 from pipelines.media.decode import load_picture
 from pipelines.media.fit import fit_picture
-from pipelines.schema.models import ModelEntry
+from pipelines.schema.models import ModelEntry, Selection
 from pipelines.schema.requests import ImageToImageRequest, RefineRequest
+from pipelines.tasks.experts import check_experts, make_segments
 from pipelines.tasks.task import Condition, Task, fill_size, keep_drawn
 
 FromPictureT = TypeVar("FromPictureT", ImageToImageRequest, RefineRequest)
 
 
-def admit(request: FromPictureT, model: ModelEntry) -> tuple[FromPictureT, Image.Image]:
+def admit(request: ImageToImageRequest, selection: Selection) -> tuple[ImageToImageRequest, Image.Image]:
+    """Reads the upload; raises `InvalidRequest` for experts that cannot start from a picture."""
+    check_experts(request, selection, "base")
+    return read_upload(request, selection.model)
+
+
+def read_upload(request: FromPictureT, model: ModelEntry) -> tuple[FromPictureT, Image.Image]:
     """Decodes the upload and fits it to the size asked for, or to the bucket of its own aspect."""
     picture = load_picture(request.image, "image")
     request = fill_size(request, model, picture.size)
@@ -25,19 +31,15 @@ def admit(request: FromPictureT, model: ModelEntry) -> tuple[FromPictureT, Image
 
 def prepare(request: FromPictureT, picture: Image.Image, condition: Condition, expert_name: str = "base") -> Run:
     """Starts from the upload, noised to where `strength` enters the schedule (arXiv:2108.01073)."""
-    # 1. components and prompts
-    expert, conditioning = condition(expert_name)
+    segments = make_segments(request, condition, expert_name)
+    first = segments[0]
 
-    # 2. timesteps
-    scheduler = make_scheduler(request.scheduler, expert.scheduler_config, request.num_inference_steps, expert.device)
-    timesteps = begin_with_strength(scheduler, request.strength)
-
-    # 3. latents: first the picture's, then noise, the order in which diffusers draws from the generators
+    # first the picture's latents, then noise: the order in which diffusers draws from the generators
     generators = make_generators(request.seeds)
-    latents = encode_picture(expert, picture, generators)
-    noise = make_noise(generators, request.size, expert)
-    noised = scheduler.add_noise(latents, noise, timesteps[:1].repeat(len(generators)))
-    return Run([Segment(expert, scheduler, timesteps, conditioning)], noised, generators)
+    latents = encode_pixels(first.expert, make_pixels(picture), generators)
+    noise = make_noise(generators, request.size, first.expert, request.offset_noise)
+    noised = first.scheduler.add_noise(latents, noise, first.timesteps[:1].repeat(len(generators)))
+    return Run(segments, noised, generators)
 
 
 TASK = Task(ImageToImageRequest, admit, prepare, keep_drawn)

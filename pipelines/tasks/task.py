@@ -11,7 +11,7 @@ from pipelines.diffusion.conditioning import Conditioning
 from pipelines.diffusion.run import Run
 from pipelines.schema.buckets import nearest_bucket
 from pipelines.schema.errors import InvalidRequest
-from pipelines.schema.models import ModelEntry
+from pipelines.schema.models import ModelEntry, Selection
 from pipelines.schema.requests import GenerationRequest
 
 RequestT = TypeVar("RequestT", bound=GenerationRequest)
@@ -31,7 +31,7 @@ class Task(Generic[RequestT, InputsT]):
     """Three functions. `admit` and `finish` touch no device and run outside its thread."""
 
     request_class: type[RequestT]
-    admit: Callable[[RequestT, ModelEntry], tuple[RequestT, InputsT]]
+    admit: Callable[[RequestT, Selection], tuple[RequestT, InputsT]]
     """Fills in the size and decodes the uploads; raises `PipelineError` while the visitor still listens."""
     prepare: Callable[[RequestT, InputsT, Condition], Run]
     """On the device: conditioning, first latents, timesteps."""

@@ -68,5 +68,5 @@ def test_the_first_picture_is_there_a_minute_after_the_start(tmp_path: Path) -> 
 def test_an_unknown_model_is_one_line() -> None:
     done = subprocess.run([sys.executable, "app.py", "--model", "none"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("app.py: model must be one of demo, sdxl, or a folder")
+    assert done.stderr.startswith("app.py: model must be one of demo, demo-refiner, sdxl, ")
     assert done.stderr.count("\n") == 1

@@ -36,14 +36,20 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(outputs: Path) -> Iterator[str]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The host's folder of models, which is empty at the start."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def address(outputs: Path, models: Path) -> Iterator[str]:
     """Where the studio answers; its own words are shown when it does not start."""
     port = find_free_port()
     log = outputs / "studio.log"
     command = [sys.executable, "app.py", "--model", "demo", "--device", "cpu", "--port", str(port), "--preload"]
     with log.open("w") as written:
         process = subprocess.Popen(
-            [*command, "--output-dir", str(outputs)],
+            [*command, "--output-dir", str(outputs), "--models-dir", str(models)],
             cwd=PROJECT, stdout=written, stderr=subprocess.STDOUT, env={**os.environ, "CI": ""},
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"

@@ -312,7 +312,7 @@ def test_a_wrong_size_is_answered_where_it_happened(page: Page) -> None:
     visible(page, "button.generate").click()
     sentence = "width must be a multiple of 8, got 100"
     expect(visible(page, ".sentence.error")).to_have_text(sentence)
-    expect(page.get_by_test_id("toast-body")).to_contain_text(sentence)
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
     expect(width).to_have_value("100")
     width.fill("128")
     width.press("Tab")

@@ -57,7 +57,7 @@ def make_all_requests(upload: Path) -> list[GenerationRequest]:
         TextToImageRequest(prompt=PROMPT, width=256, height=320, denoising_end=0.8, original_size=(512, 640)),
         ImageToImageRequest(prompt=PROMPT, negative_prompt="blur", image=upload, strength=0.35, resize_mode="pad"),
         InpaintRequest(image=upload, mask_image=upload, invert_mask=True, mask_grow=3, inpaint_area="masked"),
-        RefineRequest(image=upload, aesthetic_score=7.5, scheduler="dpmpp_2m_karras", guidance_scale=1),
+        RefineRequest(image=upload, aesthetic_score=7.5, scheduler="dpmpp_2m", sigmas="karras", guidance_scale=1),
     ]
 
 

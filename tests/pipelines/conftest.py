@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw
 
 from pipelines.components.expert import Expert
 from pipelines.manager import PipelineManager
+from pipelines.schema.models import Selection
+from pipelines.schema.requests import TextToImageRequest
 from pipelines.schema.settings import Settings
 
 
@@ -22,13 +24,19 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineManage
 
 
 @pytest.fixture(scope="session")
-def base(manager: PipelineManager) -> Expert:
-    return manager.components.expert("base", lambda what, fraction: None)
+def own(manager: PipelineManager) -> Selection:
+    """What a request means that names no model."""
+    return manager.library.select(TextToImageRequest(), manager.model)
 
 
 @pytest.fixture(scope="session")
-def refiner(manager: PipelineManager) -> Expert:
-    return manager.components.expert("refiner", lambda what, fraction: None)
+def base(manager: PipelineManager, own: Selection) -> Expert:
+    return manager.components.expert(own, "base", lambda event: None)
+
+
+@pytest.fixture(scope="session")
+def refiner(manager: PipelineManager, own: Selection) -> Expert:
+    return manager.components.expert(own, "refiner", lambda event: None)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,12 @@ from diffusers import UNet2DConditionModel
 
 from pipelines.components.cache import ComponentCache
 from pipelines.components.device import choose_device, choose_dtype, choose_model
+from pipelines.components.library import Library
+from pipelines.components.memory import Memory
 from pipelines.manager import PipelineManager
 from pipelines.schema.errors import InvalidRequest, ModelError
-from pipelines.schema.models import find_model
+from pipelines.schema.events import Loading
+from pipelines.schema.models import Selection, load_catalogue
 from pipelines.schema.requests import RefineRequest, TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
 
@@ -21,11 +24,20 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def copy_of_demo(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(find_model("demo").source, tmp_path / "copy"))
+    return Path(shutil.copytree(load_catalogue().checkpoints["demo"].source, tmp_path / "copy"))
+
+
+def make_cache(dtype: torch.dtype = torch.float32) -> ComponentCache:
+    return ComponentCache(CPU, dtype, Memory(CPU, "full", fp8=False))
+
+
+def find(name: str, tmp_path: Path) -> Selection:
+    """The selection of a catalogue's name or of a folder."""
+    return Selection(Library(tmp_path / "no models", load_catalogue()).find_model(name))
 
 
 def load(folder: Path) -> None:
-    ComponentCache(find_model(str(folder)), CPU, torch.float32).expert("base", lambda what, fraction: None)
+    make_cache().expert(find(str(folder), folder), "base", lambda event: None)
 
 
 def test_a_diffusers_folder_draws_like_the_catalogue_entry(copy_of_demo: Path, tmp_path: Path) -> None:
@@ -37,23 +49,22 @@ def test_a_diffusers_folder_draws_like_the_catalogue_entry(copy_of_demo: Path, t
     assert result.files[0].is_file()
 
 
-def test_loading_reports_progress_from_nothing_to_all() -> None:
-    reported: list[tuple[str, float]] = []
-    cache = ComponentCache(find_model("demo"), CPU, torch.float32)
-    cache.expert("base", lambda what, fraction: reported.append((what, fraction)))
-    fractions = [fraction for _, fraction in reported]
+def test_loading_reports_progress_from_nothing_to_all(tmp_path: Path) -> None:
+    reported: list[Loading] = []
+    make_cache().expert(find("demo", tmp_path), "base", reported.append)
+    fractions = [event.fraction for event in reported]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
-    assert "base unet" in [what for what, _ in reported]
+    assert "Studio demo · unet" in [event.what for event in reported]
 
 
 def test_components_are_loaded_with_the_first_request_that_needs_them(tmp_path: Path) -> None:
     manager = PipelineManager(Settings(model="demo", device="cpu", output_dir=tmp_path))
     assert manager.status().components == ()
     manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=1)).result(60)
-    assert {part.expert for part in manager.status().components} == {"base"}
+    assert {part.source for part in manager.status().components} == {"Studio demo"}
     manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=10, denoising_end=0.5)).result(60)
-    assert {part.expert for part in manager.status().components} == {"base", "refiner"}
+    assert {part.source for part in manager.status().components} == {"Studio demo", "Studio demo refiner"}
     manager.close()
 
 
@@ -82,13 +93,13 @@ def test_a_folder_without_a_part_of_sdxl_is_refused_by_that_part(copy_of_demo: P
         load(copy_of_demo)
 
 
-def test_a_nine_channel_unet_is_refused_before_anybody_draws_with_it(copy_of_demo: Path) -> None:
+def test_a_unet_of_other_channels_is_refused_before_anybody_draws_with_it(copy_of_demo: Path) -> None:
     unet = UNet2DConditionModel.from_pretrained(copy_of_demo, subfolder="unet")
-    config = {**unet.config, "in_channels": 9}
+    config = {**unet.config, "in_channels": 5}
     for file in (copy_of_demo / "unet").glob("*.safetensors*"):
         file.unlink()
     UNet2DConditionModel.from_config(config).save_pretrained(copy_of_demo / "unet")
-    with pytest.raises(ModelError, match="its UNet must take the VAE's 4 channels, not 9"):
+    with pytest.raises(ModelError, match="cannot be used as base checkpoint: its UNet must take 4 channels, not 5"):
         load(copy_of_demo)
 
 
@@ -113,9 +124,8 @@ def test_a_vae_that_overflows_in_float16_is_kept_in_float32(
 ) -> None:
     config_file = copy_of_demo / "vae" / "config.json"
     config_file.write_text(json.dumps({**json.loads(config_file.read_text()), "force_upcast": True}))
-    cache = ComponentCache(find_model(str(copy_of_demo)), CPU, dtype)
-    expert = cache.expert("base", lambda what, fraction: None)
-    assert (expert.dtype, expert.vae.dtype) == (dtype, expected)
+    expert = make_cache(dtype).expert(find(str(copy_of_demo), copy_of_demo), "base", lambda event: None)
+    assert (expert.dtype, expert.vae_dtype, expert.vae.dtype) == (dtype, expected, expected)
 
 
 def test_a_unet_that_takes_no_sizes_is_no_sdxl(copy_of_demo: Path) -> None:
@@ -137,11 +147,12 @@ def test_a_model_without_refiner_says_what_to_do_instead(copy_of_demo: Path, tmp
     manager.close()
 
 
-def test_without_an_accelerator_the_embedded_model_is_chosen_and_the_reason_given() -> None:
-    model, reason = choose_model(Settings(), CPU)
+def test_without_an_accelerator_the_embedded_model_is_chosen_and_the_reason_given(tmp_path: Path) -> None:
+    library = Library(tmp_path, load_catalogue())
+    model, reason = choose_model(Settings(), CPU, library)
     assert (model.name, reason) == ("demo", "no accelerator found; --model sdxl asks for full SDXL anyway")
-    assert choose_model(Settings(), torch.device("mps"))[0].name == "sdxl"
-    assert choose_model(Settings(model="demo"), torch.device("mps"))[0].name == "demo"
+    assert choose_model(Settings(), torch.device("mps"), library)[0].name == "sdxl"
+    assert choose_model(Settings(model="demo"), torch.device("mps"), library)[0].name == "demo"
 
 
 def test_precision_follows_the_device_unless_it_is_asked_for() -> None:
@@ -170,3 +181,40 @@ def test_the_embedded_model_draws_on_a_cuda_device_nearly_as_on_the_cpu(tmp_path
         pictures.append(np.asarray(Image.open(manager.submit(request).result(120).files[0]), float))
         manager.close()
     assert np.abs(pictures[0] - pictures[1]).mean() < 2
+
+
+def test_a_studio_does_not_start_with_a_refiner_alone(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="which Studio demo refiner does not"):
+        PipelineManager(Settings(model="demo-refiner", device="cpu", output_dir=tmp_path))
+
+
+def test_what_is_not_on_this_disk_is_refused_where_the_host_allows_no_downloads(tmp_path: Path) -> None:
+    manager = PipelineManager(Settings(model="demo", device="cpu", downloads=False, output_dir=tmp_path))
+    assert [entry.name for entry in manager.choices("model")] == ["demo"]
+    with pytest.raises(InvalidRequest, match="model must be on the studio's disk: its host allows no downloads"):
+        manager.submit(TextToImageRequest(prompt="a fox", model="sdxl"))
+    assert manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=1)).result(60).files
+    manager.close()
+
+
+def test_a_model_that_cannot_be_downloaded_ends_its_own_job_and_others_go_on(tmp_path: Path) -> None:
+    manager = PipelineManager(Settings(model="demo", device="cpu", downloads=True, output_dir=tmp_path))
+    waiting = manager.submit(TextToImageRequest(prompt="a fox", model="sdxl"))
+    assert manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=1)).result(60).files
+    with pytest.raises(ModelError, match="SDXL base 1.0 is not on this disk"):
+        waiting.result(60)
+    manager.close()
+
+
+def test_jobs_with_different_checkpoints_are_all_drawn(copy_of_demo: Path, tmp_path: Path) -> None:
+    manager = PipelineManager(Settings(model="demo", device="cpu", output_dir=tmp_path / "outputs"))
+    manager.library.add_path(copy_of_demo)
+    jobs = [
+        manager.submit(TextToImageRequest(prompt="a fox", num_inference_steps=4, seed=1, model=name), owner)
+        for owner in ("ann", "bob")
+        for name in ("demo", "copy")
+    ]
+    results = [job.result(120) for job in jobs]
+    assert [result.model for result in results] == ["demo", "copy", "demo", "copy"]
+    assert len({result.files[0].read_bytes() for result in results}) > 1
+    manager.close()

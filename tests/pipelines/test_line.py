@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,15 +10,18 @@ from pipelines.job import Job
 from pipelines.line import Line, Turn
 from pipelines.schema.errors import QueueFull, RunError
 from pipelines.schema.events import Failed, Queued, Saving, Step, Stopped
+from pipelines.schema.models import ModelEntry, Selection
 from pipelines.schema.requests import TextToImageRequest
+
+ANY, OTHER = (Selection(ModelEntry(name=name, title=name, source=f"/{name}")) for name in ("any", "other"))
 
 
 def make_job(owner: str = "") -> Job:
     return Job(TextToImageRequest(), owner)
 
 
-def enter(line: Line, owner: str = "") -> Turn:
-    turn = Turn(make_job(owner), inputs=None)
+def enter(line: Line, owner: str = "", selection: Selection = ANY) -> Turn:
+    turn = Turn(make_job(owner), selection, inputs=None)
     line.reserve()
     line.enter(turn)
     return turn
@@ -129,3 +133,18 @@ def test_nothing_comes_after_the_last_event() -> None:
     job.stop()
     job.post(Saving())
     assert list(job.events()) == [Stopped()]
+
+
+def test_a_job_that_does_not_fit_waits_and_nobody_passes_it() -> None:
+    def fits(turn: Turn, running: Sequence[Turn]) -> bool:
+        return all(turn.selection == other.selection for other in running)
+
+    line = Line(max_running=4, max_queue=9, fits=fits)
+    first = enter(line, "a")
+    other = enter(line, "b", OTHER)
+    behind = enter(line, "c")
+    assert line.next_turns() == [first]
+    line.leave(first)
+    assert line.next_turns() == [other]
+    line.leave(other)
+    assert line.next_turns() == [behind]

@@ -67,7 +67,7 @@ def test_a_prompt_too_long_is_refused_in_a_short_sentence() -> None:
 
 
 def test_an_unknown_scheduler_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InvalidRequest, match=r"scheduler must be one of 'euler', .* or 'unipc', got 'magic'"):
+    with pytest.raises(InvalidRequest, match=r"scheduler must be one of 'euler', .* or 'tcd', got 'magic'"):
         make_request(TextToImageRequest, {"scheduler": "magic"})
 
 

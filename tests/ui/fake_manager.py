@@ -4,41 +4,83 @@ import asyncio
 import io
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
 
 from pipelines.job import Job
-from pipelines.schema.errors import ModelError, QueueFull
-from pipelines.schema.events import Done, Failed, Loading, Queued, Result, Saving, Step, Stopped
-from pipelines.schema.models import ModelEntry
+from pipelines.schema.errors import InvalidRequest, ModelError, QueueFull
+from pipelines.schema.events import Done, Failed, Loading, Noticed, Queued, Result, Saving, Step, Stopped
+from pipelines.schema.models import AddOn, Entry, ModelEntry
 from pipelines.schema.requests import GenerationRequest
-from pipelines.schema.status import Status
+from pipelines.schema.status import LoadedComponent, Status
 
 COLOURS = {"blue": "#4a7bd0", "yellow": "#e8c441", "pink": "#e59bb5", "red": "#c8453c", "green": "#5aa55a"}
 VOCABULARY = '{"subjects": ["fox", "cactus", "penguin"], "colours": ["blue", "yellow", "pink"], "scenes": ["at night"]}'
 
 
+FEW_STEPS = {"num_inference_steps": 4, "guidance_scale": 1.0, "timestep_spacing": "trailing"}
+GIGABYTES = 6_900_000_000
+
+
+@dataclass(frozen=True)
+class FakeRefused:
+    """A file that the library turned away."""
+
+    file: str
+    reason: str
+
+
+@dataclass
+class FakeLibrary:
+    """Entries by name, and what a rescan will find."""
+
+    checkpoints: dict[str, ModelEntry]
+    add_ons: dict[str, AddOn]
+    refused: tuple[FakeRefused, ...] = ()
+    next_add_ons: dict[str, AddOn] = field(default_factory=dict)
+    next_refused: tuple[FakeRefused, ...] = ()
+
+
+def make_library(vocabulary: Path) -> FakeLibrary:
+    """The embedded model, two of full size, one that inpaints, refiners, and add-ons of each kind."""
+    demo = ModelEntry(
+        name="demo", title="Studio demo", source="/models/demo", native_size=256, embedded=True,
+        defaults={"num_inference_steps": 20, "guidance_scale": 5.0}, refiner="demo-refiner", vocabulary=str(vocabulary),
+    )  # fmt: skip
+    others = (
+        ModelEntry(name="demo-refiner", title="Studio demo refiner", source="/a", kind="refiner", native_size=256),
+        ModelEntry(
+            name="big", title="Big model", source="someone/big", defaults={"guidance_scale": 7.0}, licence="Open"
+        ),
+        ModelEntry(name="fast", title="Fast model", source="/fast", native_size=512, defaults=FEW_STEPS),
+        ModelEntry(name="filler", title="Filler", source="/filler", kind="inpainting"),
+        ModelEntry(name="big-refiner", title="Big refiner", source="/b", kind="refiner"),
+    )
+    add_ons = (
+        AddOn(name="paper", title="Paper cut", source="/paper", kind="lora"),
+        AddOn(name="ink", title="Ink", source="/ink", kind="lora"),
+        AddOn(name="four-steps", title="Four steps", source="/four", kind="lora", defaults=FEW_STEPS),
+        AddOn(name="clear", title="Clear VAE", source="/clear", kind="vae"),
+        AddOn(name="gloomy", title="gloomy", source="/gloomy", kind="embedding"),
+    )
+    return FakeLibrary({entry.name: entry for entry in (demo, *others)}, {entry.name: entry for entry in add_ons})
+
+
 class FakeManager:
     """Answers like `PipelineManager`; one thread for each job, `step_seconds` for each step.
 
-    A prompt with the word "break" fails, one with "full" finds the queue full.
+    A prompt with the word "break" fails, one with "full" finds the queue full, one with "heal" is drawn twice.
     """
 
     def __init__(self, folder: Path, step_seconds: float = 0.0) -> None:
         vocabulary = folder / "vocabulary.json"
         vocabulary.write_text(VOCABULARY, encoding="utf-8")
-        self.model = ModelEntry(
-            name="demo",
-            title="Studio demo",
-            source="models/demo",
-            native_size=256,
-            defaults={"num_inference_steps": 20, "guidance_scale": 5.0},
-            embedded=True,
-            refiner="models/demo/refiner",
-            vocabulary=str(vocabulary),
-        )
+        self.library = make_library(vocabulary)
+        self.model = self.library.checkpoints["demo"]
         self.reason = "no accelerator found"
         self.folder = folder
         self.step_seconds = step_seconds
@@ -58,9 +100,32 @@ class FakeManager:
     def cancel(self, job_id: str) -> None:
         self.jobs[job_id].cancel()
 
+    def choices(self, kind: str) -> list[Entry]:
+        kinds = ("base", "inpainting") if kind == "model" else (kind,)
+        entries: list[Any] = [*self.library.checkpoints.values(), *self.library.add_ons.values()]
+        return [entry for entry in entries if entry.kind in kinds]
+
+    def is_here(self, entry: Entry) -> bool:
+        return entry.source.startswith("/")
+
+    def rescan(self) -> None:
+        self.library.add_ons |= self.library.next_add_ons
+        self.library.refused = self.library.next_refused
+
+    def plan_steps(self, request: GenerationRequest) -> dict[str, int]:
+        steps = int(request.num_inference_steps * getattr(request, "strength", 1.0))
+        base = round(steps * getattr(request, "denoising_end", 1.0))
+        if base == 0:
+            raise InvalidRequest("denoising_end", "must leave the base at least one step", 0.05)
+        return {"base": base, "refiner": steps - base} if base < steps else {"base": steps}
+
     def status(self) -> Status:
         running = sum(not job.is_finished for job in self.jobs.values())
-        return Status("demo", "cpu", "test CPU", "float32", (), queued=max(0, running - 1), running=min(1, running))
+        parts = (LoadedComponent("unet", "Studio demo", 12_300_000, "cpu", "float32"),)
+        return Status(
+            model="Studio demo", device="cpu", device_name="test CPU", dtype="float32", memory="full",
+            components=parts if self.jobs else (), queued=max(0, running - 1), running=min(1, running),
+        )  # fmt: skip
 
     def close(self) -> None:
         for job in self.jobs.values():
@@ -69,11 +134,17 @@ class FakeManager:
     def _run(self, job: Job) -> None:
         started = time.monotonic()
         total = job.request.num_inference_steps
+        if job.request.model == "big":
+            job.post(Loading("Big model", 0.17, int(GIGABYTES * 0.17), GIGABYTES))
+            time.sleep(self.step_seconds)
         job.post(Loading("Studio demo", 0.62))
         time.sleep(self.step_seconds)
         if "break" in job.request.prompt:
             job.post(Failed(ModelError("models/demo/unet holds no weights")))
             return
+        notices: tuple[Any, ...] = ("denoised_in_float32",) if "heal" in job.request.prompt else ()
+        for notice in notices:
+            job.post(Noticed(notice))
         for index in range(1, total + 1):
             time.sleep(self.step_seconds)
             if job.is_cancelled:
@@ -89,10 +160,11 @@ class FakeManager:
         width, height = self._size(job)
         drawn = job.request.model_copy(update={"seed": first, "width": width, "height": height})
         elapsed = time.monotonic() - started
-        job.post(Done(Result(files, seeds, drawn, elapsed, {"base": total}, "demo")))
+        job.post(Done(Result(files, seeds, drawn, elapsed, {"base": total}, job.request.model or "demo", notices)))
 
     def _size(self, job: Job) -> tuple[int, int]:
-        return job.request.width or 256, job.request.height or 256
+        native = self.library.checkpoints[job.request.model or "demo"].native_size
+        return job.request.width or native, job.request.height or native
 
     def _picture(self, job: Job) -> Image.Image:
         words = job.request.prompt.split()

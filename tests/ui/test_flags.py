@@ -24,7 +24,13 @@ def test_a_flag_wins_over_a_variable_and_that_over_the_default() -> None:
     settings = read_settings(["--port", "4321"], environment)
     assert (settings.port, settings.preload, settings.model) == (4321, True, None)
     assert read_settings([], environment).port == 1234
-    assert read_settings([], {}) == Settings()
+    assert read_settings([], {}) == Settings(downloads=True)
+
+
+def test_strangers_may_not_start_downloads() -> None:
+    assert read_settings(["--share"], {}).downloads is False
+    assert read_settings([], {"SPACE_ID": "me/studio"}).downloads is False
+    assert read_settings(["--share", "--downloads"], {}).downloads is True
 
 
 def test_a_space_listens_to_its_proxy() -> None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pipelines.schema.events import Loading, Queued, Result, Saving, Step
-from pipelines.schema.requests import InpaintRequest
+from pipelines.schema.requests import InpaintRequest, TextToImageRequest
 from ui.progress import describe_event, describe_result, share_done, show_canvas, show_status
 
 STEP = Step(index=12, total=30, expert="base", steps_per_second=4.14, seconds_left=4.6)
@@ -18,6 +18,8 @@ STEP = Step(index=12, total=30, expert="base", steps_per_second=4.14, seconds_le
         (Queued(2), "waiting, 2 before you"),
         (Queued(0), "starting"),
         (Loading("SDXL base", 0.624), "loading SDXL base, 62 %"),
+        (Loading("SDXL base 1.0", 0.17, 1_200_000_000, 6_900_000_000), "downloading SDXL base 1.0 · 1.2 of 6.9 GB"),
+        (Loading("TAESDXL", 0.5, 4_900_000, 9_800_000), "downloading TAESDXL · 5 of 10 MB"),
         (STEP, "step 12 of 30 · 4.1 it/s · 5 s left"),
         (Step(1, 4, "refiner", 0.0, 0.0), "refiner, step 1 of 4"),
         (Saving(), "decoding and saving"),
@@ -30,6 +32,21 @@ def test_an_event_is_a_sentence(event: object, sentence: str) -> None:
 def test_the_line_is_as_long_as_what_is_done() -> None:
     assert share_done(STEP) == pytest.approx(0.4)
     assert 'aria-valuenow="40"' in show_status("x", share_done(STEP))
+
+
+def test_the_line_of_a_download_is_its_share_of_bytes() -> None:
+    assert share_done(Loading("SDXL", 0.9, 1, 4)) == pytest.approx(0.25)
+    assert share_done(Loading("SDXL", 0.9)) == pytest.approx(0.9)
+
+
+def test_facts_name_the_schedule_the_loras_and_the_steps_of_each_expert(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    request = TextToImageRequest.model_validate(
+        {"scheduler": "dpmpp_2m", "sigmas": "karras", "loras": [{"name": "paper", "weight": 0.5}]}
+    )
+    facts = describe_result(Result((tmp_path / "a.png",), (7,), request, 1.0, {"base": 24, "refiner": 6}, "demo"), "en")
+    for part in ("DPM++ 2M · Karras", "paper 0.5", "24 + 6 by the refiner"):
+        assert part in facts
 
 
 def test_a_wait_of_unknown_length_claims_no_share() -> None:

@@ -30,12 +30,12 @@ CLIENT = SimpleNamespace(session_hash="me", headers={}, username=None, client=Si
 @pytest.fixture
 def stage(manager: FakeManager) -> Stage:
     with StudioBlocks():
-        return build_view(TABS[0], manager, ["inpaint"]).stage
+        return build_view(TABS[0], manager, ["inpaint"], gr.Dropdown()).stage  # type: ignore[arg-type]
 
 
 def make_run(manager: FakeManager, stage: Stage, values: dict[str, Any], tab: Tab = TABS[0]) -> Callable[..., Any]:
     """The run of a tab that has inputs for `values` only, waiting for the last outcome."""
-    fields = Fields(tab.request_class, manager.model)
+    fields = Fields(tab.request_class, manager)  # type: ignore[arg-type]
     for name in values:
         fields.add(name, gr.Textbox())
     run = make_runner(manager, fields, stage)
@@ -52,7 +52,7 @@ def collect(manager: FakeManager, stage: Stage, **values: Any) -> tuple[list[dic
             async for update in run():
                 updates.append(update)
         except gr.Error as error:
-            return error.message
+            return error.message if not error.visible else "a toast says it again, and stays"
         return ""
 
     return updates, asyncio.run(with_timeout(listen_to_all()))
@@ -72,6 +72,16 @@ def test_a_run_ends_with_the_saved_files(manager: FakeManager, stage: Stage) -> 
     assert manager.jobs.popitem()[1].owner == "page 127.0.0.1 me"
 
 
+def test_what_was_mended_on_the_way_is_said_then_and_afterwards(manager: FakeManager, stage: Stage) -> None:
+    updates, error = collect(manager, stage, prompt="heal a fox", num_inference_steps=4)
+    assert error == ""
+    sentence = "Numbers overflowed: drawn again in float32."
+    steps = [update[stage.status] for update in updates if "step " in str(update.get(stage.status))]
+    assert steps
+    assert all(sentence in step for step in steps)
+    assert sentence in updates[-1][stage.facts]["value"]
+
+
 def test_while_it_runs_only_stop_can_be_pressed(manager: FakeManager, stage: Stage) -> None:
     updates, _ = collect(manager, stage, prompt="a fox", num_inference_steps=2)
     assert updates[0][stage.generate]["interactive"] is False
@@ -88,7 +98,7 @@ def test_while_it_runs_only_stop_can_be_pressed(manager: FakeManager, stage: Sta
         ({"prompt": "full"}, "the queue is full (32 jobs wait); try again in a minute"),
     ],
 )
-def test_what_goes_wrong_is_said_twice_and_leaves_generate_ready(
+def test_what_goes_wrong_is_said_on_the_stage_and_leaves_generate_ready(
     manager: FakeManager, stage: Stage, values: dict[str, Any], sentence: str
 ) -> None:
     updates, error = collect(manager, stage, **values)
@@ -135,7 +145,7 @@ def test_inputs_are_read_off_the_event_loop(manager: FakeManager, stage: Stage) 
         readers.append(threading.current_thread())
         return value
 
-    fields = Fields(TABS[0].request_class, manager.model)
+    fields = Fields(TABS[0].request_class, manager)  # type: ignore[arg-type]
     fields.add("prompt", gr.Textbox(), read=read)
     run: Any = make_runner(manager, fields, stage)
 

@@ -1,8 +1,11 @@
 """A new picture in the shape of an old one."""
 
 from pipelines.schema.requests import ImageToImageRequest
+from ui.advanced import build_advanced
 from ui.fields import Fields
+from ui.loras import build_loras
 from ui.pictures import build_picture
+from ui.refiner import build_refiner
 from ui.sampling import build_sampling
 from ui.shapes import build_shape
 from ui.tab import Tab
@@ -17,8 +20,10 @@ def build(fields: Fields) -> None:
     fields.choice("resize_mode")
     fields.count()
     build_sampling(fields)
+    build_loras(fields)
     fields.seed()
-    fields.size_conditioning()
+    build_refiner(fields)
+    build_advanced(fields)
 
 
 IMAGE_TO_IMAGE = Tab(ImageToImageRequest, build)

@@ -1,8 +1,11 @@
 """A picture redrawn where it is painted over."""
 
 from pipelines.schema.requests import InpaintRequest
+from ui.advanced import build_advanced
 from ui.fields import Fields, section
+from ui.loras import build_loras
 from ui.pictures import build_painted_picture
+from ui.refiner import build_refiner
 from ui.sampling import build_sampling
 from ui.shapes import build_shape
 from ui.tab import Tab
@@ -22,8 +25,10 @@ def build(fields: Fields) -> None:
     build_shape(fields, follows_picture=True)
     fields.count()
     build_sampling(fields)
+    build_loras(fields)
     fields.seed()
-    fields.size_conditioning()
+    build_refiner(fields)
+    build_advanced(fields)
 
 
 INPAINT = Tab(InpaintRequest, build)

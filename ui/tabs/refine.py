@@ -1,8 +1,11 @@
-"""A finished picture polished by the second expert."""
+"""A finished picture polished by the refiner."""
 
 from pipelines.schema.requests import RefineRequest
+from ui.advanced import build_advanced
 from ui.fields import Fields, section
+from ui.loras import build_loras
 from ui.pictures import build_picture
+from ui.refiner import build_refiner_choice
 from ui.sampling import build_sampling
 from ui.shapes import build_shape
 from ui.tab import Tab
@@ -13,15 +16,15 @@ def build(fields: Fields) -> None:
     build_picture(fields)
     fields.prompts()
     fields.slider("strength", step=0.05, lowest=0.05)
-    with section("aesthetic_scores"):
-        fields.slider("aesthetic_score", step=0.1)
-        fields.slider("negative_aesthetic_score", step=0.1)
     build_shape(fields, follows_picture=True)
     fields.choice("resize_mode")
     fields.count()
     build_sampling(fields)
+    build_loras(fields)
     fields.seed()
-    fields.size_conditioning()
+    with section("refiner"):
+        build_refiner_choice(fields)
+    build_advanced(fields)
 
 
 REFINE = Tab(RefineRequest, build)

@@ -1,7 +1,10 @@
 """A picture from words alone."""
 
 from pipelines.schema.requests import TextToImageRequest
-from ui.fields import Fields, section
+from ui.advanced import build_advanced
+from ui.fields import Fields
+from ui.loras import build_loras
+from ui.refiner import build_refiner
 from ui.sampling import build_sampling
 from ui.shapes import build_shape
 from ui.tab import Tab
@@ -13,11 +16,10 @@ def build(fields: Fields) -> None:
     build_shape(fields)
     fields.count()
     build_sampling(fields)
+    build_loras(fields)
     fields.seed()
-    if fields.model.refiner:
-        with section("second_expert"):
-            fields.slider("denoising_end", step=0.05, lowest=0.05)
-    fields.size_conditioning()
+    build_refiner(fields)
+    build_advanced(fields)
 
 
 TEXT_TO_IMAGE = Tab(TextToImageRequest, build)

@@ -1,0 +1,41 @@
+"""From a request to an expert and its conditioning, with what was encoded before."""
+
+import torch
+
+from pipelines.components.cache import ComponentCache
+from pipelines.components.expert import Expert
+from pipelines.components.loading import Report
+from pipelines.diffusion.conditioning import Conditioning, make_conditioning
+from pipelines.prompts.cache import EmbeddingCache
+from pipelines.prompts.encoding import PromptEncoder
+from pipelines.prompts.textual_inversion import Inversions
+from pipelines.schema.models import Selection
+from pipelines.schema.requests import GenerationRequest
+
+
+class Conditioner:
+    """Loads experts when they are first wanted and turns requests into their conditioning."""
+
+    def __init__(self, components: ComponentCache) -> None:
+        self.components = components
+        self.embeddings = EmbeddingCache()
+        self._generation = components.generation
+
+    def condition(
+        self,
+        request: GenerationRequest,
+        selection: Selection,
+        name: str,
+        report: Report,
+        dtype: torch.dtype | None = None,
+    ) -> tuple[Expert, Conditioning]:
+        """The expert called `name` and the request's conditioning for it; raises `PipelineError`."""
+        expert = self.components.expert(selection, name, report, dtype)
+        if self._generation != self.components.generation:  # an encoder was freed: its place may be taken by another
+            self.embeddings.clear()
+            self._generation = self.components.generation
+        self.components.use_adapters(expert, selection, report)
+        inversions = Inversions(expert, self.components.embedding_files(selection, report))
+        acting = tuple((lora.source, weight) for lora, weight in selection.loras) if name == "base" else ()
+        encoder = PromptEncoder(expert, self.embeddings, request.clip_skip, inversions, acting)
+        return expert, make_conditioning(expert, encoder, request)

@@ -1,0 +1,140 @@
+"""Textual inversions (arXiv:2208.01618): words that stand for learnt vectors, for the length of one encoding."""
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from tokenizers import AddedToken
+from transformers import CLIPTokenizer
+
+from pipelines.components.expert import Expert
+from pipelines.schema.errors import ModelError
+
+KEYS = ("clip_l", "clip_g")
+"""The tensors of an SDXL textual inversion: one for each text encoder."""
+MAX_VECTORS = 75
+"""As many tokens as one chunk of a prompt has."""
+FIRST_PLACEHOLDER = 0xE000
+"""The first code point of Unicode's private use area: nobody types it, and to compel it is part of a word."""
+PLACEHOLDERS = 0xF900 - FIRST_PLACEHOLDER
+
+
+class Inversions:
+    """Names that prompts may use, each with its vectors for one expert's text encoders.
+
+    Nothing of the expert changes: copies of the tokenizers know one character more for each vector, and where such a
+    character stands, hooks put the vector in place of what the embedding matrix says.
+    """
+
+    def __init__(self, expert: Expert, embeddings: Sequence[tuple[str, Path]]) -> None:
+        """Reads (name, file) pairs. Raises `ModelError` for a file that is no SDXL textual inversion of this width."""
+        self.key = tuple(embeddings)
+        """What tells these from others, in a cache of encoded prompts."""
+        self.tokenizers: tuple[CLIPTokenizer | None, CLIPTokenizer] = (expert.tokenizer, expert.tokenizer_2)
+        """Those to read rewritten prompts with; of a refiner the first is `None`."""
+        self._encoders = (expert.text_encoder, expert.text_encoder_2)
+        self._words: dict[str, str] = {}
+        self._vectors: tuple[torch.Tensor, ...] = ()
+        if not embeddings:
+            return
+        vectors: list[list[torch.Tensor]] = [[], []]
+        placeholder = FIRST_PLACEHOLDER
+        for name, path in embeddings:
+            rows = _read(path, self._encoders)
+            count = len(rows[1])
+            if placeholder + count > FIRST_PLACEHOLDER + PLACEHOLDERS:
+                raise ModelError(f"textual inversions of one prompt must have at most {PLACEHOLDERS} vectors together")
+            self._words[name] = "".join(map(chr, range(placeholder, placeholder + count)))
+            placeholder += count
+            for all_rows, some in zip(vectors, rows, strict=True):
+                all_rows.append(some)
+        characters = [chr(code) for code in range(FIRST_PLACEHOLDER, placeholder)]
+        self._vectors = tuple(torch.cat(rows) for rows in vectors)
+        first = None if expert.tokenizer is None else _extend(expert.tokenizer, characters)
+        self.tokenizers = (first, _extend(expert.tokenizer_2, characters))
+
+    def rewrite(self, prompt: str) -> str:
+        """The prompt with every name, or `embedding:` and the name, replaced by its vectors' characters.
+
+        A name counts as a whole word only, in the same letters. The characters stay one word, so that weights such as
+        `name++` or `(name)1.2` hold for all vectors.
+        """
+        if not self._words:
+            return prompt
+        names = "|".join(re.escape(name) for name in sorted(self._words, key=len, reverse=True))
+        # a hyphen joins words, unless it is compel's sign for less weight, after which no letter follows
+        whole_word = rf"(?<!\w)(?<!\w-)(?:embedding:)?({names})(?!-?\w)"
+        return re.sub(whole_word, lambda match: self._words[match[1]], prompt)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Inside, the expert's text encoders read what `tokenizers` make of rewritten prompts."""
+        with ExitStack() as stack:
+            for encoder, tokenizer, vectors in zip(self._encoders, self.tokenizers, self._vectors, strict=False):
+                if encoder is not None and tokenizer is not None:
+                    stack.enter_context(_reading(encoder, len(tokenizer) - len(vectors), vectors))
+            yield
+
+
+def _read(path: Path, encoders: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(vectors, width) for each encoder, on the CPU; for an encoder that is not there they are not looked at."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = set(file.keys())
+            if keys != set(KEYS):
+                found = ", ".join(sorted(keys)[:3]) or "nothing"
+                raise ModelError(f"{path.name} is no SDXL textual inversion: it holds {found}, not clip_l and clip_g")
+            rows = [file.get_tensor(key).float() for key in KEYS]
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path.name} could not be read: it is no whole safetensors file") from error
+    rows = [row.unsqueeze(0) if row.dim() == 1 else row for row in rows]
+    for key, row, encoder in zip(KEYS, rows, encoders, strict=True):
+        width = row.shape[-1] if encoder is None else encoder.config.hidden_size
+        if row.dim() != 2 or row.shape[1] != width:
+            rule = f"its {key} has the shape {tuple(row.shape)}, the text encoder is {width} wide"
+            raise ModelError(f"{path.name} was made for another model: {rule}")
+        if not 1 <= len(row) <= MAX_VECTORS:
+            raise ModelError(f"{path.name} must have 1 to {MAX_VECTORS} vectors, its {key} has {len(row)}")
+        if not row.isfinite().all():
+            raise ModelError(f"{path.name}: tensor {key} holds NaN or infinity")
+    if len(rows[0]) != len(rows[1]):
+        raise ModelError(f"{path.name} must have as many vectors in clip_l as in clip_g")
+    return rows[0], rows[1]
+
+
+def _extend(tokenizer: CLIPTokenizer, characters: Sequence[str]) -> CLIPTokenizer:
+    """A copy that knows each character as a token; their ids follow on those of the vocabulary."""
+    extended = copy.deepcopy(tokenizer)
+    extended.add_tokens([AddedToken(character, normalized=False) for character in characters])  # pyright: ignore
+    return extended
+
+
+@contextmanager
+def _reading(encoder: Any, first_id: int, vectors: torch.Tensor) -> Iterator[None]:
+    """Lets the encoder take ids from `first_id` on for rows of `vectors`.
+
+    Such ids are hidden from the encoder itself: it looks for the end of the text by its id, in SDXL's first encoder by
+    taking the highest one.
+    """
+    places: list[torch.Tensor] = []
+
+    def hide(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        ids = args[0] if args else kwargs["input_ids"]
+        places[:] = [torch.where(ids >= first_id, ids - first_id, -1)]
+        known = torch.where(ids >= first_id, 0, ids)
+        return ((known, *args[1:]), kwargs) if args else (args, {**kwargs, "input_ids": known})
+
+    def reveal(_module: Any, _args: Any, output: torch.Tensor) -> torch.Tensor:
+        rows = places[0].to(output.device)
+        chosen = vectors.to(output)[rows.clamp(min=0)]
+        return torch.where(rows.unsqueeze(-1) >= 0, chosen, output)
+
+    with ExitStack() as stack:
+        stack.callback(encoder.register_forward_pre_hook(hide, with_kwargs=True).remove)
+        stack.callback(encoder.get_input_embeddings().register_forward_hook(reveal).remove)
+        yield

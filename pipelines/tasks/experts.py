@@ -1,0 +1,39 @@
+"""Who draws: which checkpoints a task accepts, and the part of the run that each expert gets."""
+
+from pipelines.diffusion.plan import make_first_path, make_second_path, share_of_base
+from pipelines.diffusion.run import Segment
+from pipelines.schema.errors import InvalidRequest
+from pipelines.schema.models import CheckpointKind, Selection
+from pipelines.schema.requests import EnsembleRequest, GenerationRequest
+from pipelines.tasks.task import Condition
+
+REFUSALS: dict[CheckpointKind, str] = {
+    "refiner": "only refines pictures that another checkpoint has drawn",
+    "inpainting": "only redraws what a mask covers",
+}
+"""What a checkpoint of each kind says to a task that it cannot do."""
+
+
+def check_experts(request: EnsembleRequest, selection: Selection, *kinds: CheckpointKind) -> None:
+    """Raises `InvalidRequest` for a model of another kind than `kinds`, or a refiner that is not there."""
+    model = selection.model
+    if model.kind not in kinds:
+        raise InvalidRequest("model", f"must be another one: {model.title} {REFUSALS[model.kind]}", model.name)
+    if request.denoising_end < 1 and selection.refiner is None:
+        raise InvalidRequest("denoising_end", f"must be 1, because {model.title} has no refiner", request.denoising_end)
+
+
+def make_segments(request: GenerationRequest, condition: Condition, expert_name: str = "base") -> list[Segment]:
+    """One segment, or two: an ensemble of experts (SDXL, arXiv:2307.01952, section 2.5).
+
+    The refiner takes over the base's latents undecoded, with a scheduler that starts where the base's stopped.
+    Raises `InvalidRequest` for a share that leaves one of them nothing to do.
+    """
+    expert, conditioning = condition(expert_name)
+    path = make_first_path(request, expert.scheduler_config, expert.device)
+    segments = [Segment(expert, path.scheduler, path.timesteps, conditioning)]
+    if share_of_base(request) < 1:
+        refiner, conditioning = condition("refiner")
+        path = make_second_path(request, refiner.scheduler_config, refiner.device)
+        segments.append(Segment(refiner, path.scheduler, path.timesteps, conditioning))
+    return segments

@@ -1,0 +1,395 @@
+"""Every model that can be named: those of the catalogue, of the host's folders and of the command line."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipelines.components import folders as module
+from pipelines.components.library import Library
+from pipelines.schema.errors import InvalidRequest, ModelError
+from pipelines.schema.models import AddOn, Catalogue, ModelEntry, load_catalogue
+from pipelines.schema.requests import GenerationRequest, TextToImageRequest, make_request
+
+DEMO = Path(load_catalogue().checkpoints["demo"].source)
+CATALOGUE = Catalogue(
+    checkpoints={
+        "demo": ModelEntry(name="demo", title="Demo", source=str(DEMO), refiner="demo-refiner"),
+        "demo-refiner": ModelEntry(name="demo-refiner", title="R", source=str(DEMO / "refiner"), kind="refiner"),
+        "far": ModelEntry(name="far", title="Far", source="someone/far", refiner="nowhere", vae="fixed"),
+    },
+    add_ons={"fixed": AddOn(name="fixed", title="Fixed", source="someone/fixed", kind="vae")},
+)
+ROOMS = ("checkpoints", "loras", "vae", "embeddings")
+LORA = {"lora_te1_x.lora_down.weight": (2, 8), "lora_te1_x.lora_up.weight": (8, 2)}
+SD15_LORA = {"lora_te_x.lora_down.weight": (2, 8), "lora_te_x.lora_up.weight": (8, 2)}
+VAE = {"encoder.conv_in.weight": (8, 3, 3, 3), "decoder.conv_in.weight": (8, 4, 3, 3)}
+EMBEDDING = {"clip_l": (1, 8), "clip_g": (1, 8)}
+UNET = {
+    "model.diffusion_model.input_blocks.0.0.weight": (8, 4, 1, 1),
+    "model.diffusion_model.label_emb.0.0.weight": (1,),
+}
+BASE = {
+    **UNET,
+    "conditioner.embedders.0.transformer.x": (1,),
+    "conditioner.embedders.1.model.x": (1,),
+    **{f"first_stage_model.{key}": shape for key, shape in VAE.items()},
+}
+REFINER = {key.replace("0.transformer", "0.model"): shape for key, shape in BASE.items() if "1.model" not in key}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for room in ROOMS:
+        (tmp_path / "models" / room).mkdir(parents=True)
+    return tmp_path / "models"
+
+
+def write(path: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: torch.zeros(shape) for key, shape in shapes.items()}, path)
+    return path
+
+
+def reasons(library: Library) -> dict[str, str]:
+    return {refused.file: refused.reason for refused in library.refused}
+
+
+# Scanning
+
+
+def test_files_are_named_by_their_stem_and_told_by_their_content(folder: Path) -> None:
+    write(folder / "checkpoints" / "dreams.safetensors", BASE)
+    write(folder / "checkpoints" / "deep" / "polish.safetensors", REFINER)
+    write(folder / "loras" / "ink.SAFETENSORS", LORA)
+    write(folder / "vae" / "sharp.safetensors", VAE)
+    write(folder / "embeddings" / "neg.safetensors", EMBEDDING)
+    (folder / "loras" / "README.md").write_text("not weights")
+    library = Library(folder, CATALOGUE)
+    kinds = {name: entry.kind for name, entry in library.checkpoints.items() if name not in CATALOGUE.checkpoints}
+    assert kinds == {"dreams": "base", "polish": "refiner"}
+    assert {name: entry.kind for name, entry in library.add_ons.items()} == {
+        "fixed": "vae",
+        "ink": "lora",
+        "sharp": "vae",
+        "neg": "embedding",
+    }
+    assert library.checkpoints["dreams"].source == str((folder / "checkpoints" / "dreams.safetensors").resolve())
+    assert library.checkpoints["dreams"].native_size == 1024
+    assert library.refused == ()
+
+
+def test_a_folder_that_is_not_there_leaves_the_catalogue(tmp_path: Path) -> None:
+    library = Library(tmp_path / "nowhere", CATALOGUE)
+    assert dict(library.checkpoints) == CATALOGUE.checkpoints
+    assert dict(library.add_ons) == CATALOGUE.add_ons
+
+
+def test_what_cannot_be_used_is_refused_by_name(folder: Path) -> None:
+    write(folder / "loras" / "old.safetensors", SD15_LORA)
+    write(folder / "checkpoints" / "lost.safetensors", LORA)
+    write(folder / "checkpoints" / "half.safetensors", UNET)
+    whole = write(folder / "vae" / "cut.safetensors", VAE)
+    whole.write_bytes(whole.read_bytes()[:-1])
+    torch.save({}, folder / "loras" / "disguised.safetensors")
+    (folder / "checkpoints" / "pickle.ckpt").write_bytes(b"")
+    library = Library(folder, CATALOGUE)
+    assert reasons(library) == {
+        "checkpoints/half.safetensors": "half.safetensors is a UNet alone, not an SDXL checkpoint",
+        "checkpoints/lost.safetensors": "lost.safetensors is an SDXL LoRA; it belongs into loras/",
+        "checkpoints/pickle.ckpt": "pickle.ckpt is a pickle, and those are never read; only .safetensors files are",
+        "loras/disguised.safetensors": "disguised.safetensors is no whole safetensors file: "
+        "it is a pickle under another name, and those are never read",
+        "loras/old.safetensors": "old.safetensors is an SD 1.5 LoRA, not an SDXL LoRA",
+        "vae/cut.safetensors": "cut.safetensors is no whole safetensors file: "
+        "it is cut short: 2015 bytes of weights are there, 2016 were written",
+    }
+    assert dict(library.checkpoints) == CATALOGUE.checkpoints
+    assert dict(library.add_ons) == CATALOGUE.add_ons
+
+
+def test_names_are_unique_and_never_change_their_meaning(folder: Path) -> None:
+    write(folder / "checkpoints" / "demo.safetensors", BASE)
+    write(folder / "loras" / "a" / "ink.safetensors", LORA)
+    write(folder / "loras" / "b" / "ink.safetensors", LORA)
+    library = Library(folder, CATALOGUE)
+    assert library.checkpoints["demo"].source == str(DEMO)
+    assert library.checkpoints["checkpoints/demo.safetensors"].source.endswith("demo.safetensors")
+    assert {name for name in library.add_ons if "ink" in name} == {"loras/a/ink.safetensors", "loras/b/ink.safetensors"}
+
+
+def test_a_diffusers_folder_is_one_checkpoint_with_its_own_refiner(folder: Path) -> None:
+    shutil.copytree(DEMO, folder / "checkpoints" / "mine")
+    library = Library(folder, CATALOGUE)
+    mine, refiner = library.checkpoints["mine"], library.checkpoints["mine-refiner"]
+    assert (mine.kind, mine.refiner, mine.native_size) == ("base", "mine-refiner", 256)
+    assert (refiner.kind, refiner.source) == ("refiner", f"{mine.source}/refiner")
+    assert library.refused == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sample_size": [32, 32]}, "mine/unet/config.json must name the UNet's sample_size"),
+        ({"sample_size": 1e999}, "mine/unet/config.json must name the UNet's sample_size"),
+        ({"sample_size": -1}, "mine/unet/config.json: sample_size must be from 8 to 256, got -1"),
+        ({"addition_embed_type": None}, "mine is no SDXL model: its UNet does not take sizes and pooled text"),
+    ],
+)
+def test_a_foreign_diffusers_folder_is_refused(folder: Path, change: dict, reason: str) -> None:
+    mine = folder / "checkpoints" / "mine"
+    shutil.copytree(DEMO, mine)
+    config = json.loads((mine / "unet" / "config.json").read_text())
+    (mine / "unet" / "config.json").write_text(json.dumps(config | change))
+    assert reasons(Library(folder, CATALOGUE)) == {"checkpoints/mine": reason}
+
+
+def test_a_diffusers_folder_of_pickles_is_refused(folder: Path) -> None:
+    mine = folder / "checkpoints" / "mine"
+    shutil.copytree(DEMO, mine)
+    for path in (mine / "unet").glob("*.safetensors"):
+        path.rename(path.with_suffix(".bin"))
+    expected = {"checkpoints/mine": "mine/unet must hold diffusion_pytorch_model.safetensors"}
+    assert reasons(Library(folder, CATALOGUE)) == expected
+
+
+def test_weights_of_another_precision_alone_become_the_variant(folder: Path) -> None:
+    mine = folder / "checkpoints" / "mine"
+    shutil.copytree(DEMO, mine)
+    assert Library(folder, CATALOGUE).checkpoints["mine"].variant is None
+    for path in (mine / "unet").glob("*.safetensors"):
+        path.rename(path.with_name(path.name.replace("model-", "model.fp16-")))
+    assert Library(folder, CATALOGUE).checkpoints["mine"].variant == "fp16"
+
+
+def test_links_are_followed_within_their_folder_only(folder: Path, tmp_path: Path) -> None:
+    outside = write(tmp_path / "outside.safetensors", LORA)
+    inside = write(folder / "loras" / "inside.safetensors", LORA)
+    (folder / "loras" / "out.safetensors").symlink_to(outside)
+    (folder / "loras" / "again.safetensors").symlink_to(inside)
+    (folder / "loras" / "loop").symlink_to(folder / "loras")
+    (folder / "loras" / "self.safetensors").symlink_to(folder / "loras" / "self.safetensors")
+    (folder / "loras" / "gone.safetensors").symlink_to(folder / "loras" / "nothing")
+    library = Library(folder, CATALOGUE)
+    assert {name for name, entry in library.add_ons.items() if entry.kind == "lora"} == {"inside", "again"}
+    assert reasons(library) == {
+        "loras/gone.safetensors": "gone.safetensors cannot be opened",
+        "loras/self.safetensors": "self.safetensors cannot be opened",
+        "loras/out.safetensors": "out.safetensors is a link that leads out of loras/",
+    }
+
+
+def test_one_of_the_four_folders_may_itself_be_a_link(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "disk" / "ink.safetensors", LORA)
+    (folder / "loras").rmdir()
+    (folder / "loras").symlink_to(tmp_path / "disk")
+    assert "ink" in Library(folder, CATALOGUE).add_ons
+
+
+def test_names_that_cannot_be_sent_are_refused(folder: Path) -> None:
+    write(folder / "loras" / f"{'x' * 230}.safetensors", LORA)
+    os.rename(write(folder / "loras" / "y.safetensors", LORA), os.fsencode(folder / "loras") + b"/\xff.safetensors")
+    (folder / "loras" / "z").mkdir()
+    write(folder / "loras" / "z" / "z.safetensors", LORA)
+    os.rename(folder / "loras" / "z", os.fsencode(folder / "loras") + b"/\xff")
+    found = reasons(Library(folder, CATALOGUE))
+    assert sorted(reason.split(" ", 1)[1] for reason in found.values()) == [
+        "has a name that cannot be written",
+        "has a name that cannot be written",
+        "has too long a name",
+    ]
+    json.dumps(found).encode()
+    "".join(found).encode()
+
+
+def test_a_rescan_finds_what_came_and_forgets_what_went(folder: Path) -> None:
+    library = Library(folder, CATALOGUE)
+    before = library.add_ons
+    path = write(folder / "loras" / "ink.safetensors", LORA)
+    library.rescan()
+    assert "ink" in library.add_ons
+    assert "ink" not in before
+    path.unlink()
+    library.rescan()
+    assert "ink" not in library.add_ons
+
+
+def test_a_rescan_opens_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    read: Callable = module.read_header
+    monkeypatch.setattr(module, "read_header", lambda path: opened.append(path.name) or read(path))
+    write(folder / "loras" / "a.safetensors", LORA)
+    write(folder / "loras" / "b.safetensors", SD15_LORA)
+    library = Library(folder, CATALOGUE)
+    assert opened == ["a.safetensors", "b.safetensors"]
+    write(folder / "loras" / "a.safetensors", {**LORA, "lora_te1_x.alpha": ()})
+    library.rescan()
+    assert opened[2:] == ["a.safetensors"]
+
+
+def test_readers_see_one_whole_scan_while_another_is_made(folder: Path) -> None:
+    for number in range(5):
+        write(folder / "loras" / f"{number}.safetensors", LORA)
+    library = Library(folder, CATALOGUE)
+    stop = threading.Event()
+    seen: set[int] = set()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.add(len(library.add_ons))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        library.rescan()
+    stop.set()
+    reader.join()
+    assert seen == {6}
+
+
+# Paths of the command line
+
+
+def test_a_path_becomes_a_name(folder: Path, tmp_path: Path) -> None:
+    library = Library(folder, CATALOGUE)
+    single = write(tmp_path / "dreams.safetensors", BASE)
+    assert library.find_model(str(single)).name == "dreams"
+    assert library.find_model("dreams").source == str(single.resolve())
+    shutil.copytree(DEMO, tmp_path / "copy")
+    assert library.find_model(str(tmp_path / "copy")).refiner == "copy-refiner"
+    library.rescan()
+    assert {"dreams", "copy", "copy-refiner"} <= library.checkpoints.keys()
+
+
+def test_a_path_that_is_known_already_keeps_its_entry(folder: Path, tmp_path: Path) -> None:
+    library = Library(folder, CATALOGUE)
+    assert library.find_model(str(DEMO)) is library.checkpoints["demo"]
+    single = write(tmp_path / "demo.safetensors", BASE)
+    assert library.find_model(str(single)).name == "demo.safetensors"
+    assert library.find_model(str(single)).name == "demo.safetensors"
+
+
+def test_what_is_neither_a_name_nor_a_model_is_answered_with_the_known_ones(folder: Path, tmp_path: Path) -> None:
+    library = Library(folder, CATALOGUE)
+    rule = (
+        r"^model must be one of demo, demo-refiner, far, a \.safetensors checkpoint, or a folder that holds model_index"
+    )
+    for name in ("unknown", str(tmp_path)):
+        with pytest.raises(ModelError, match=rule):
+            library.find_model(name)
+    lora = write(tmp_path / "ink.safetensors", LORA)
+    with pytest.raises(ModelError, match=r"^ink\.safetensors is an SDXL LoRA, not an SDXL checkpoint or"):
+        library.find_model(str(lora))
+
+
+def test_a_folder_tells_its_native_size(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(DEMO, tmp_path / "copy"))
+    config = json.loads((copy / "unet" / "config.json").read_text())
+    (copy / "unet" / "config.json").write_text(json.dumps({**config, "sample_size": 64}))
+    assert Library(folder, CATALOGUE).find_model(str(copy)).native_size == 512
+
+
+# Choosing
+
+
+def request(**values: object) -> GenerationRequest:
+    return make_request(TextToImageRequest, values)
+
+
+@pytest.fixture
+def library(folder: Path) -> Library:
+    write(folder / "checkpoints" / "dreams.safetensors", BASE)
+    for name in ("ink", "glow"):
+        write(folder / "loras" / f"{name}.safetensors", LORA)
+    write(folder / "vae" / "sharp.safetensors", VAE)
+    for name in ("neg", "neg-xl", "my.style"):
+        write(folder / "embeddings" / f"{name}.safetensors", EMBEDDING)
+    return Library(folder, CATALOGUE)
+
+
+def test_nothing_named_means_the_studios_own(library: Library) -> None:
+    chosen = library.select(request(prompt="a fox"), library.checkpoints["demo"])
+    assert chosen.model.name == "demo"
+    assert chosen.refiner is library.checkpoints["demo-refiner"]
+    assert (chosen.vae, chosen.loras, chosen.embeddings) == (None, (), ())
+
+
+def test_a_model_brings_its_vae_and_its_refiner_where_they_are_known(library: Library) -> None:
+    chosen = library.select(request(model="far"), library.checkpoints["demo"])
+    assert chosen.model.name == "far"
+    assert chosen.vae is library.add_ons["fixed"]
+    assert chosen.refiner is None
+
+
+def test_names_choose(library: Library) -> None:
+    loras = [{"name": "glow", "weight": -0.5}, {"name": "ink"}]
+    wanted = request(model="dreams", refiner="demo-refiner", vae="sharp", loras=loras)
+    chosen = library.select(wanted, library.checkpoints["demo"])
+    assert (chosen.model.name, chosen.vae, chosen.refiner) == (
+        "dreams",
+        library.add_ons["sharp"],
+        library.checkpoints["demo-refiner"],
+    )
+    assert [(lora.name, weight) for lora, weight in chosen.loras] == [("glow", -0.5), ("ink", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"model": "nope"}, "model must be one of demo, far, dreams, got 'nope'"),
+        (
+            {"model": "demo-refiner"},
+            "model must be one of demo, far, dreams, and not the refiner demo-refiner, got 'demo-refiner'",
+        ),
+        ({"refiner": "far"}, "refiner must be one of demo-refiner, and not the checkpoint far, got 'far'"),
+        ({"vae": "ink"}, "vae must be one of fixed, sharp, and not the LoRA ink, got 'ink'"),
+        ({"loras": [{"name": "sharp"}]}, "loras must be one of glow, ink, and not the VAE sharp, got 'sharp'"),
+        ({"model": str(DEMO)}, f"model must be one of demo, far, dreams, got '{DEMO}'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(library: Library, values: dict, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        library.select(request(**values), library.checkpoints["demo"])
+    assert str(raised.value) == sentence
+    assert raised.value.field in values
+
+
+def test_many_names_are_not_all_told(folder: Path) -> None:
+    for number in range(25):
+        write(folder / "loras" / f"l{number:02}.safetensors", LORA)
+    library = Library(folder, CATALOGUE)
+    with pytest.raises(InvalidRequest, match="l18, l19 and 5 more, got 'x'"):
+        library.select(request(loras=[{"name": "x"}]), library.checkpoints["demo"])
+    empty = Library(folder / "nowhere", CATALOGUE)
+    with pytest.raises(InvalidRequest, match="loras must be empty, because none is there to choose, got 'x'"):
+        empty.select(request(loras=[{"name": "x"}]), library.checkpoints["demo"])
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"prompt": "a fox, neg"}, {"neg"}),
+        ({"negative_prompt": "neg-xl"}, {"neg-xl"}),
+        ({"negative_prompt": "(neg)1.2, neg-xl++"}, {"neg", "neg-xl"}),
+        ({"prompt_2": "neg--"}, {"neg"}),
+        ({"negative_prompt_2": "in my.style"}, {"my.style"}),
+        ({"prompt": "negative, NEG, non-neg, mystyle, my_neg"}, set()),
+    ],
+)
+def test_embeddings_are_used_where_their_names_stand(library: Library, values: dict, names: set[str]) -> None:
+    chosen = library.select(request(**values), library.checkpoints["demo"])
+    assert {entry.name for entry in chosen.embeddings} == names
+
+
+def test_what_is_on_this_disk_is_here(library: Library) -> None:
+    assert library.is_here(library.checkpoints["demo"])
+    assert library.is_here(library.add_ons["ink"])
+    assert not library.is_here(library.checkpoints["far"])
+    Path(library.add_ons["ink"].source).unlink()
+    assert not library.is_here(library.add_ons["ink"])

@@ -1,0 +1,20 @@
+"""What few need: another VAE, how the picture is framed, guidance in detail, the text encoders one by one."""
+
+import gradio as gr
+
+from ui.fields import Fields, section
+from ui.framing import build_framing
+from ui.guidance import build_guidance
+
+
+def build_advanced(fields: Fields) -> None:
+    """One fold that holds all of it."""
+    with section("advanced"):
+        build_framing(fields)
+        build_guidance(fields)
+        with section("text_encoders"):
+            for name in ("prompt_2", "negative_prompt_2"):
+                fields.add(name, gr.Textbox("", lines=2, max_lines=8, **fields.labels(name)))
+            fields.slider("clip_skip", step=1)
+        fields.entry("vae", "vae", "choice.vae.own")
+        fields.slider("offset_noise", step=0.01)
