@@ -21,6 +21,7 @@ from pipelines.diffusion.schedulers import (
     step_options,
 )
 from pipelines.schema.errors import InvalidRequest
+from pipelines.schema.paths import PROJECT
 from pipelines.schema.requests import TextToImageRequest, make_request
 from pipelines.schema.schedulers import (
     MAX_ALIGNED_STEPS,
@@ -309,3 +310,19 @@ def test_the_picture_of_each_half_step_is_the_schedulers_own(name: str, kind: st
         stepped = scheduler.step(prediction, timestep, latents, **step_options(scheduler, [generator]))
         latents = stepped.prev_sample
         assert torch.allclose(picture, stepped.pred_original_sample, atol=1e-3, rtol=1e-3)
+
+
+def test_the_documentation_shows_what_each_scheduler_knows() -> None:
+    def yes(knows: bool) -> str:
+        return "yes" if knows else ""
+
+    rows = [
+        [f"`{name}`", SCHEDULER_TITLES[name], yes(options.timestep_spacing), yes(options.sigmas)]
+        + [yes(options.spacing_beside_sigmas), yes(options.align_your_steps)]
+        for name, options in SCHEDULER_OPTIONS.items()
+    ]
+    text = (PROJECT / "docs" / "sampling.md").read_text(encoding="utf-8")
+    shown = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    assert [row for row in shown if row[0].strip("`") in SCHEDULER_NAMES] == rows
