@@ -28,6 +28,7 @@ from pipelines.schema.schedulers import (
     SCHEDULER_NAMES,
     SCHEDULER_OPTIONS,
     SCHEDULER_TITLES,
+    SchedulerName,
     upgrade_sampling,
 )
 from tests.pipelines.demo_experts import load_demo_experts, prepare_run
@@ -313,16 +314,12 @@ def test_the_picture_of_each_half_step_is_the_schedulers_own(name: str, kind: st
 
 
 def test_the_documentation_shows_what_each_scheduler_knows() -> None:
-    def yes(knows: bool) -> str:
-        return "yes" if knows else ""
+    def row(name: SchedulerName) -> list[str]:
+        options = SCHEDULER_OPTIONS[name]
+        known = (options.timestep_spacing, options.sigmas, options.spacing_beside_sigmas, options.align_your_steps)
+        return [f"`{name}`", SCHEDULER_TITLES[name], *("yes" if knows else "" for knows in known)]
 
-    rows = [
-        [f"`{name}`", SCHEDULER_TITLES[name], yes(options.timestep_spacing), yes(options.sigmas)]
-        + [yes(options.spacing_beside_sigmas), yes(options.align_your_steps)]
-        for name, options in SCHEDULER_OPTIONS.items()
-    ]
     text = (PROJECT / "docs" / "sampling.md").read_text(encoding="utf-8")
-    shown = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
-    ]
-    assert [row for row in shown if row[0].strip("`") in SCHEDULER_NAMES] == rows
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    shown = [[cell.strip() for cell in cells] for cells in rows]
+    assert [cells for cells in shown if cells[0].strip("`") in SCHEDULER_NAMES] == [*map(row, SCHEDULER_NAMES)]
