@@ -7,8 +7,10 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,7 +33,12 @@ def main(arguments: Sequence[str]) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     settings = read_settings(arguments, os.environ)
+    check_folders(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop ends the studio as Ctrl+C does
+
+    # Gradio names what it serves by content and clears it when it ends: two studios must not share a folder
+    served = tempfile.TemporaryDirectory(prefix="sdxl-studio-", ignore_cleanup_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = os.environ.get("GRADIO_TEMP_DIR") or str(Path(served.name).resolve())
 
     from pipelines.manager import PipelineManager
     from ui.layout import build_app, launch_options
@@ -59,6 +66,17 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"app.py: --port {settings.port} on {settings.host} cannot be opened: {error}")
     finally:
         manager.close()
+        served.cleanup()
+
+
+def check_folders(settings: Settings) -> None:
+    """Ends the program with a line for a folder that is not there, or that no picture could be written to."""
+    if settings.models_dir != Settings.model_fields["models_dir"].default and not settings.models_dir.is_dir():
+        sys.exit(f"app.py: --models-dir must be a folder, got {str(settings.models_dir)!r}")
+    try:
+        settings.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"app.py: --output-dir {str(settings.output_dir)!r} cannot be made: {error.strerror}")
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:

@@ -14,6 +14,7 @@ import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
 from benchmarks.pairs import HEADER, Comparison, compare
+from pipelines.components.use import Use
 from pipelines.diffusion.previews import PREVIEW_SECONDS, LatentPreview
 from pipelines.diffusion.run import predict_picture
 from pipelines.diffusion.schedulers import noise_level
@@ -35,7 +36,7 @@ def measure(pairs: int) -> tuple[Comparison, Comparison]:
         settings = Settings(model="demo", device="cpu", dtype="float32", output_dir=Path(folder), preload=True)
         manager = PipelineManager(settings)
         own = manager.library.select(TextToImageRequest(), manager.model)
-        base = manager.components.expert(own, "base", lambda event: None)
+        base = manager.components.expert(Use(own, torch.float32), "base", lambda event: None)
         scheduler = EulerDiscreteScheduler.from_config(base.scheduler_config)
         tokenizers: dict[str, Any] = {"tokenizer": base.tokenizer, "tokenizer_2": base.tokenizer_2}
         parts: dict[str, Any] = {**base.modules, **tokenizers, "scheduler": scheduler}

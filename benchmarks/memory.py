@@ -101,18 +101,19 @@ def print_switches(folder: Path, demo: Path, other: Path, loras: list[Path], rou
 
 
 def print_modes(folder: Path, device: str, model: str) -> None:
-    """Seconds of one picture, and on CUDA the most memory it took, in each memory mode."""
-    print(f"\n| {model} on {device}, one picture | seconds | peak memory |\n|---|---|---|")
+    """Seconds of one picture of each task, and on CUDA the most memory it took, in each memory mode."""
+    print(f"\n| {model} on {device}, one picture of 30 steps | mode | seconds | peak memory |\n|---|---|---|---|")
     for mode in MODES if device != "cpu" else MODES[:1]:
         manager = open_studio(folder, model, device, memory=mode)
-        draw(manager, "text_to_image", folder, num_inference_steps=2)
-        if device != "cpu":
-            torch.cuda.reset_peak_memory_stats()
-        started = time.perf_counter()
-        draw(manager, "text_to_image", folder, num_inference_steps=30)
-        seconds = time.perf_counter() - started
-        peak = in_mb(torch.cuda.max_memory_allocated()) if device != "cpu" else "not counted on a CPU"
-        print(f"| {mode} | {seconds:.2f} | {peak} |")
+        for task in REQUESTS:
+            draw(manager, task, folder, num_inference_steps=2)
+            if device != "cpu":
+                torch.cuda.reset_peak_memory_stats()
+            started = time.perf_counter()
+            draw(manager, task, folder, num_inference_steps=30)
+            seconds = time.perf_counter() - started
+            peak = in_mb(torch.cuda.max_memory_allocated()) if device != "cpu" else "not counted on a CPU"
+            print(f"| {task} | {mode} | {seconds:.2f} | {peak} |")
         manager.close()
         gc.collect()
 

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pipelines.components.cache import Use
 from pipelines.components.expert import Expert
 from pipelines.components.loading import Report
+from pipelines.components.memory import is_out_of_memory
+from pipelines.components.use import Use
 from pipelines.diffusion.conditioner import Conditioner
 from pipelines.diffusion.latents import decode_picture
 from pipelines.diffusion.pace import Pace
 from pipelines.diffusion.previewers import Previewers
 from pipelines.diffusion.previews import StepReporter
 from pipelines.diffusion.run import Run
-from pipelines.healing import Healer, is_out_of_memory
+from pipelines.healing import Healer
 from pipelines.job import Job
 from pipelines.line import Line, Turn
 from pipelines.media.save import save_pictures
@@ -81,27 +82,46 @@ class Engine:
     @torch.inference_mode()
     def _work(self) -> None:
         try:
-            if self.settings.preload:
-                self._preload()
-            self.ready.set_result(None)
-            while turns := self.line.next_turns():
-                for turn in turns:
-                    self._guard(turn.job, lambda turn=turn: self._advance(turn))
-                    if turn.job.is_finished:
-                        self._leave(turn)
-        except PipelineError as error:
-            self.ready.set_exception(error)
+            if self._get_ready():
+                while turns := self.line.next_turns():
+                    for turn in turns:
+                        self._guard(turn.job, lambda turn=turn: self._advance(turn))
+                        if turn.job.is_finished:
+                            self._leave(turn)
         finally:
             self.line.close()
             self.line.clear()
             self.components.clear()
 
+    def _get_ready(self) -> bool:
+        """Loads the model, when that is asked for; on failure `ready` says why."""
+        try:
+            if self.settings.preload:
+                self._preload()
+        except PipelineError as error:
+            self.ready.set_exception(error)
+            return False
+        except Exception as error:
+            log.exception("preloading failed")
+            self.ready.set_exception(RunError(f"the model could not be loaded ({type(error).__name__})"))
+            return False
+        self.ready.set_result(None)
+        return True
+
     def _preload(self) -> None:
         def report(event: Loading) -> None:
             log.info("loading %s, %.0f %%", event.what, event.fraction * 100)
 
+        use = Use(self.own, self.components.dtype)
         for name in ("base", "refiner") if self.own.refiner else ("base",):
-            self.components.expert(self.own, name, report)
+            while True:
+                try:
+                    self.components.expert(use, name, report)
+                    break
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                self.healer.climb()
 
     def _guard(self, job: Job, action: Callable[[], None]) -> None:
         """Does a piece of one job's work; whatever that raises ends this job and no other."""
@@ -140,14 +160,16 @@ class Engine:
             failure = error.with_traceback(None)
         # out here the frames that held the tensors of the failed step are gone
         failure.__context__ = failure.__cause__ = None
-        is_drawn = turn.work is not None and turn.work.run.is_done
-        decoded_in = turn.work.run.segments[-1].expert.vae_dtype if is_drawn else None  # pyright: ignore
+        work: Work | None = turn.work
+        experts = [segment.expert for segment in work.run.segments] if work else []
+        is_drawn = work is not None and work.run.is_done
+        turn.work = None  # before memory is looked for, and before anybody hears of a failure
         if not is_drawn:
-            turn.work = None
-        notice = self.healer.heal(turn, failure, decoded_in)
+            work = None
+        notice = self.healer.heal(turn, failure, experts, is_drawn=is_drawn)
         turn.job.post(Noticed(notice))
-        if notice in DRAWN_ANEW:
-            turn.work = None
+        if notice not in DRAWN_ANEW:
+            turn.work = work
 
     def _do_next(self, turn: Turn) -> None:
         """Preparing the job, one step, or decoding one picture; after the last the pictures are handed on."""
@@ -157,6 +179,9 @@ class Engine:
         work: Work = turn.work
         if not work.run.is_done:
             segment, _ = work.run.locate()
+            if not self.components.holds(segment.expert):
+                self._draw_anew(turn)
+                return
             self.components.use_adapters(segment.expert, turn.selection, self._reporter(turn.job))
             expert = work.run.advance()
             self.pace.keep()
@@ -166,10 +191,17 @@ class Engine:
         latents = work.run.finish()
         vae, dtype = self._decoder(turn, work.run.segments[-1].expert)
         work.pictures.append(decode_picture(vae, latents[[len(work.pictures)]], dtype))
+        self.healer.note_tiles(turn)
         if len(work.pictures) == len(latents):
             notices = self.healer.notices(turn)
-            self._leave(turn)
             self._savers.submit(self._guard, turn.job, lambda: self._save(turn, work, notices))
+            self._leave(turn)
+
+    def _draw_anew(self, turn: Turn) -> None:
+        """Another job has found this one's weights damaged, and they were dropped."""
+        turn.work = None
+        self.healer.note_reload(turn)
+        turn.job.post(Noticed("weights_reloaded"))
 
     def _prepare(self, turn: Turn) -> Work:
         started = time.monotonic()
@@ -177,14 +209,13 @@ class Engine:
         report = self._reporter(turn.job)
         dtype = self.healer.dtype(turn)
         self.healer.relax()
-        self.components.in_use = [
-            Use(other.selection, self.healer.dtype(other) or self.components.dtype) for other in self.line.running()
-        ]
+        turn.use = use = Use(turn.selection, dtype or self.components.dtype)
+        self.components.in_use = [other.use for other in self.line.running() if other.use]
         task, request = TASKS[turn.job.request.task], turn.job.request
         run = task.prepare(
             request,
             turn.inputs,
-            lambda name: self.conditioner.condition(request, turn.selection, name, report, dtype),
+            lambda name: self.conditioner.condition(request, use, name, report),
         )
         self.components.note()
         return Work(run, StepReporter(run, self.previewers.of(turn.selection.model, report)), started)
@@ -194,7 +225,7 @@ class Engine:
         dtype = self.healer.decoding_dtype(turn)
         if dtype is None:
             return expert.vae, expert.vae_dtype
-        return self.components.vae(turn.selection, dtype, self._reporter(turn.job)), dtype
+        return self.components.vae(Use(turn.selection, dtype), self._reporter(turn.job)), dtype
 
     def _reporter(self, job: Job) -> Report:
         def report(event: Loading) -> None:
@@ -207,9 +238,12 @@ class Engine:
     def _leave(self, turn: Turn) -> None:
         """Takes a job off the device, and with it whatever was changed for its sake."""
         self.line.leave(turn)
-        self.components.in_use = [use for use in self.components.in_use if use.selection is not turn.selection]
-        self.healer.forget(turn)
-        self.components.note()
+        self.components.in_use = [use for use in self.components.in_use if use is not turn.use]
+        try:
+            self.healer.forget(turn)
+            self.components.note()
+        except Exception:  # the picture is drawn: what could not be put back now is tried before the next job
+            log.exception("the memory mode could not be put back")
 
     def _save(self, turn: Turn, work: Work, notices: tuple[Notice, ...]) -> None:
         """Finishes and writes the pictures beside the device thread, which goes on with other jobs."""

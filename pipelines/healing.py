@@ -6,11 +6,13 @@ everything is as it was before.
 """
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from pipelines.components.cache import ComponentCache
+from pipelines.components.expert import Expert
 from pipelines.line import Turn
 from pipelines.schema.errors import MemoryShort, NumericalError
 from pipelines.schema.events import Notice
@@ -47,16 +49,17 @@ class Healer:
         """What was done for the job so far."""
         return tuple(self._of(turn).notices)
 
-    def heal(self, turn: Turn, failure: Exception, decoded_in: torch.dtype | None) -> Notice:
+    def heal(self, turn: Turn, failure: Exception, experts: Sequence[Expert], *, is_drawn: bool) -> Notice:
         """Changes what has to be changed before the job is tried again; raises a `RunError` when nothing is left.
 
-        `decoded_in` is the VAE's own precision, where a decode has failed.
+        `experts` were drawing; `is_drawn` when a decode has failed.
         """
         healing = self._of(turn)
         if isinstance(failure, NumericalError):
-            notice = self._mend_numbers(healing, failure, decoded_in)
+            notice = self._mend_numbers(healing, failure, experts, is_drawn)
         else:
-            notice = self._climb(healing)
+            healing.has_climbed = True
+            notice = self.climb()
         healing.notices.append(notice)
         return notice
 
@@ -69,6 +72,16 @@ class Healer:
         if healing.dtype or healing.decoding_dtype:
             self.components.trim()
 
+    def note_tiles(self, turn: Turn) -> None:
+        """A picture was decoded: says so where that happened in tiles for the sake of another job."""
+        notices = self._of(turn).notices
+        if "vae_tiled" in self.components.memory.rungs and "vae_tiled" not in notices:
+            notices.append("vae_tiled")
+
+    def note_reload(self, turn: Turn) -> None:
+        """The job's weights were dropped for the sake of another job, and it is drawn anew."""
+        self._of(turn).notices.append("weights_reloaded")
+
     def relax(self) -> None:
         """Takes back what the ladder put aside, once no job on the device needs it. To be tried before each job: what
         did not fit when the last one left may fit by now."""
@@ -78,17 +91,22 @@ class Healer:
     def _of(self, turn: Turn) -> Healing:
         return self._healings.setdefault(turn, Healing())
 
-    def _climb(self, healing: Healing) -> Notice:
+    def climb(self) -> Notice:
+        """Takes the next rung of the ladder; raises `MemoryShort` when there is none."""
         self.components.adapters.clear()  # those that no job uses any more go; the others are read again
         notice = self.components.memory.climb()
-        healing.has_climbed = True
         if notice is None:
             raise MemoryShort("the device's memory does not suffice for this; try a smaller size or fewer pictures")
         return notice
 
-    def _mend_numbers(self, healing: Healing, failure: NumericalError, decoded_in: torch.dtype | None) -> Notice:
-        if "weights_reloaded" not in healing.notices and self.components.drop_damaged():
-            return "weights_reloaded"
+    def _mend_numbers(
+        self, healing: Healing, failure: NumericalError, experts: Sequence[Expert], is_drawn: bool
+    ) -> Notice:
+        if "weights_reloaded" not in healing.notices:
+            were_dropped = not all(map(self.components.holds, experts))  # another job has found the damage first
+            if self.components.drop_damaged() or were_dropped:
+                return "weights_reloaded"
+        decoded_in = experts[-1].vae_dtype if is_drawn else None
         if failure.stage == "pixels" and torch.float32 not in (decoded_in, healing.decoding_dtype):
             healing.decoding_dtype = torch.float32
             return "decoded_in_float32"
@@ -96,8 +114,3 @@ class Healer:
             healing.dtype = torch.float32
             return "denoised_in_float32"
         raise failure
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device or the machine ran out of memory; a CPU allocator says so in words alone."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

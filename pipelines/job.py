@@ -3,7 +3,7 @@
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pipelines.schema.errors import Cancelled
@@ -28,13 +28,15 @@ class Job:
         self._changed = threading.Condition()
         self._started = False
         self._cancelled = False
+        self._at_end: list[Callable[[], None]] = []
 
     def cancel(self) -> None:
         """Asks for the end: a waiting job ends at once, a running one takes no further step."""
         with self._changed:
             self._cancelled = True
-            if not self._started:
-                self.post(Stopped())
+            is_waiting = not self._started
+        if is_waiting:
+            self.post(Stopped())
 
     @property
     def is_cancelled(self) -> bool:
@@ -54,9 +56,16 @@ class Job:
 
     def stop(self) -> None:
         """Ends the job as stopped, whoever asked for it."""
+        self._cancelled = True
+        self.post(Stopped())
+
+    def when_finished(self, action: Callable[[], None]) -> None:
+        """Has `action` called once the last event is posted, by whoever posts it; at once where that has happened."""
         with self._changed:
-            self._cancelled = True
-            self.post(Stopped())
+            if not self.is_finished:
+                self._at_end.append(action)
+                return
+        action()
 
     def post(self, event: Event) -> None:
         """Adds an event to the stream; what says nothing new, or comes after the last event, is ignored."""
@@ -70,6 +79,11 @@ class Job:
             self._unread.append(event)
             self._last = event
             self._changed.notify_all()
+            if not self.is_finished:
+                return
+            actions, self._at_end = self._at_end, []
+        for action in actions:  # without the lock: they take others, whose holders post events
+            action()
 
     def events(self) -> Iterator[Event]:
         """The stream for one listener: blocks until something happens, ends with the last event."""

@@ -26,6 +26,8 @@ class Turn:
     """What the job's task made of its uploads."""
     work: Any = field(default=None, repr=False)
     """The engine's own; let go of when the job leaves the device."""
+    use: Any = field(default=None, repr=False)
+    """The engine's own: the files and the precision that the job is being drawn with."""
 
 
 def all_at_once(_turn: Turn, _running: Sequence[Turn]) -> bool:

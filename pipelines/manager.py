@@ -1,10 +1,9 @@
 """The public door of the engine: submit a request, listen to its job, ask what is loaded."""
 
-import logging
 import secrets
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -16,31 +15,25 @@ from pipelines.components.hub import fetch
 from pipelines.components.library import Library
 from pipelines.components.loading import read_scheduler_config
 from pipelines.components.memory import Memory
-from pipelines.components.parts import experts_of, files_of
+from pipelines.components.parts import experts_of, files_of, weight_bytes, with_stamps
 from pipelines.components.single_file import CONFIGS
 from pipelines.diffusion.conditioner import Conditioner
 from pipelines.diffusion.plan import plan_steps
+from pipelines.downloads import Downloads, Wanted
 from pipelines.engine import Engine
 from pipelines.job import Job
 from pipelines.line import Line, Turn
-from pipelines.schema.errors import Cancelled, InvalidRequest, ModelError, PipelineError
-from pipelines.schema.events import Failed, Loading
+from pipelines.schema.errors import InvalidRequest, PipelineError
+from pipelines.schema.events import Loading
 from pipelines.schema.models import Entry, ModelEntry, Selection, load_catalogue
 from pipelines.schema.requests import MAX_SEED, GenerationRequest, TextToImageRequest
 from pipelines.schema.settings import Settings
 from pipelines.schema.status import Status
 from pipelines.tasks import TASKS
 
-log = logging.getLogger(__name__)
-
 PREVIEW_DECODER = "taesdxl"
-DOWNLOADS_AT_ONCE = 2
 DECODED_AT_ONCE = 2
 """Uploads that are read at the same time: a large one takes hundreds of megabytes for a moment."""
-
-
-Wanted = tuple[Entry, list[str] | None]
-"""An entry, and the parts of it that are needed; `None`: all of it."""
 
 
 class PipelineManager:
@@ -64,11 +57,14 @@ class PipelineManager:
         budget = round(settings.memory_budget * 1e9)
         self.components = ComponentCache(device, choose_dtype(settings, device), memory, budget)
         self._decoding = threading.Semaphore(DECODED_AT_ONCE)
-        self._downloads = ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download")
+        self._known_bytes: dict[str, int] = {}
         self._line = Line(settings.max_running, settings.max_queue, self._fits)
+        self._downloads = Downloads(self._line)
         own = self.library.select(TextToImageRequest(), self.model)
         decoder = self.library.add_ons.get(PREVIEW_DECODER) if settings.previews == "sharp" else None
         self._engine = Engine(settings, self._line, Conditioner(self.components), own, decoder)
+        if decoder:
+            self._downloads.keep_trying(decoder)
         if settings.preload:
             self._wait_until_loaded()
 
@@ -79,7 +75,7 @@ class PipelineManager:
         """
         self._line.reserve()
         try:
-            selection = self.library.select(request, self.model)
+            selection = with_stamps(self.library.select(request, self.model))
             missing = self._find_missing(request, selection)
             seed = request.seed if request.seed >= 0 else secrets.randbelow(MAX_SEED + 1)
             request = request.model_copy(update={"seed": seed, "model": selection.model.name})
@@ -91,7 +87,7 @@ class PipelineManager:
         job = Job(request, owner)
         turn = Turn(job, selection, inputs)
         if missing:
-            self._downloads.submit(self._download, turn, missing)
+            self._downloads.add(turn, missing)
         else:
             self._line.enter(turn)
         return job
@@ -128,7 +124,7 @@ class PipelineManager:
         self.library.rescan()
 
     def status(self) -> Status:
-        """What is loaded where, and how many wait; names no visitor."""
+        """What is loaded where, and how many wait, for their turn or for a download; names no visitor."""
         queued, running = self._line.counts()
         return Status(
             model=self._engine.drawn_with,
@@ -137,20 +133,36 @@ class PipelineManager:
             dtype=str(self.components.dtype).removeprefix("torch."),
             memory=self.components.memory.mode,
             components=self.components.loaded(),
-            queued=queued,
+            queued=queued + self._downloads.count(),
             running=running,
         )
 
     def close(self) -> None:
-        """Stops every job and the device's thread, and leaves downloads to be taken up again later."""
-        self._downloads.shutdown(wait=False, cancel_futures=True)
+        """Stops every job, the downloads, which a later start goes on with, and the device's thread."""
+        self._downloads.close()
         self._engine.close()
 
     def _fits(self, turn: Turn, running: Sequence[Turn]) -> bool:
-        """Whether a job's checkpoint may be loaded beside those at work: not without a budget for several."""
-        return bool(self.settings.memory_budget) or all(
-            turn.selection.model.source == other.selection.model.source for other in running
-        )
+        """Whether a job's files may be loaded beside those at work: the same ones, or all of them within the budget."""
+        sources = {self._sources(other.selection) for other in (turn, *running)}
+        if len(sources) <= 1:
+            return True
+        each = {source for group in sources for source in group}
+        return sum(map(self._weight_bytes, each)) <= self.components.budget_bytes
+
+    @staticmethod
+    def _sources(selection: Selection) -> tuple[str, ...]:
+        entries = (selection.model, selection.refiner)
+        return tuple(entry.source for entry in entries if entry)
+
+    def _weight_bytes(self, source: str) -> int:
+        """Bytes of a checkpoint's weights on this disk, looked up once."""
+        if source not in self._known_bytes:
+            entries = [*self.library.checkpoints.values()]
+            entry = next((entry for entry in entries if entry.source == source), None)
+            path = fetch(entry, [], ignore) if entry and self.library.is_here(entry, []) else Path(source)
+            self._known_bytes[source] = weight_bytes(path)
+        return self._known_bytes[source]
 
     def _may_use(self, entry: Entry) -> bool:
         is_own = entry.name in (self.model.name, self.model.refiner, self.model.vae)
@@ -165,30 +177,6 @@ class PipelineManager:
                 field = "loras" if getattr(entry, "kind", "") == "lora" else "model"
                 raise InvalidRequest(field, "must be on the studio's disk: its host allows no downloads", entry.name)
         return missing
-
-    def _download(self, turn: Turn, missing: list[Wanted]) -> None:
-        """Brings a job's files beside the device's thread, which goes on with others; then the job joins the line."""
-        job = turn.job
-
-        def report(event: Loading) -> None:
-            if job.is_cancelled:
-                raise Cancelled("the job was stopped while its model was being downloaded")
-            job.post(event)
-
-        try:
-            for entry, parts in missing:
-                fetch(entry, parts, report)
-        except Cancelled:
-            job.stop()
-        except PipelineError as error:
-            job.post(Failed(error))
-        except Exception as error:
-            log.exception("download of %s", missing[0][0].source)
-            job.post(Failed(ModelError(f"{missing[0][0].title} could not be downloaded ({type(error).__name__})")))
-        if job.is_finished:
-            self._line.release()
-        else:
-            self._line.enter(turn)
 
     def _wait_until_loaded(self) -> None:
         try:

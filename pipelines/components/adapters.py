@@ -220,4 +220,4 @@ class _AdaptedModule:
 
 def _name_of(entry: AddOn) -> str:
     """A name fit for a module's key, the same for the same file."""
-    return hashlib.sha256(f"{entry.source}\n{entry.revision}\n{entry.file}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{entry.source}\n{entry.revision}\n{entry.file}\n{entry.stamp}".encode()).hexdigest()[:16]

@@ -1,6 +1,5 @@
 """One copy of every component: loaded when first asked for, shared by content, freed when nobody wants it."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,15 @@ from typing import Any
 import torch
 
 from pipelines.components.adapters import Adapters
+from pipelines.components.digest import digest_of
 from pipelines.components.expert import Expert
 from pipelines.components.finite import is_finite
 from pipelines.components.hub import fetch as fetch_from_hub
 from pipelines.components.loading import CLASSES, Report, check_fit, load_part, read_index
 from pipelines.components.memory import Memory, bytes_of
-from pipelines.components.parts import parts_by_entry, plan_parts
+from pipelines.components.parts import parts_by_entry, plan_parts, stamp_of
 from pipelines.components.single_file import CONFIGS
+from pipelines.components.use import Identity, Use, origin
 from pipelines.schema.errors import ModelError
 from pipelines.schema.events import Loading
 from pipelines.schema.models import Entry, Selection
@@ -24,22 +25,6 @@ from pipelines.schema.status import LoadedComponent
 
 SHARED_BY_CONTENT = ("text_encoder", "text_encoder_2", "vae")
 """Parts that checkpoints often have alike. A UNet is what makes a checkpoint one of its own."""
-
-Identity = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Use:
-    """What a job is drawn with: files, and the precision they are computed in."""
-
-    selection: Selection
-    dtype: torch.dtype
-
-    @property
-    def identity(self) -> Identity:
-        """The same for the same files, unless one of them was replaced."""
-        entries = (self.selection.model, self.selection.refiner, self.selection.vae)
-        return (self.dtype, *(entry and (*_origin(entry), _stamp(Path(entry.source))) for entry in entries))
 
 
 @dataclass(eq=False)
@@ -90,29 +75,31 @@ class ComponentCache:
         self._latest: Use | None = None
         self._loaded: tuple[LoadedComponent, ...] = ()
 
-    def expert(self, selection: Selection, name: str, report: Report, dtype: torch.dtype | None = None) -> Expert:
+    def expert(self, use: Use, name: str, report: Report) -> Expert:
         """The expert called `name`, "base" or "refiner"; the same object while nothing of it was freed.
 
-        `dtype` asks for another precision than the studio's. Raises `ModelError`.
+        Raises `ModelError`.
         """
-        use = Use(selection, dtype or self.dtype)
         if use.dtype == self.dtype:
             self._latest = use
         key = (name, use.identity)
         if key not in self._experts:
             self._experts[key] = self._load(use, name, report)
-        expert = self._experts[key]
         for component in [part for part in self._components.values() if use.identity in part.wanted_by]:
             self._components.move_to_end(id(component))
-        return expert
+        return self._experts[key]
 
-    def vae(self, selection: Selection, dtype: torch.dtype, report: Report) -> Any:
-        """The selection's VAE in another precision than the studio's."""
-        entry = selection.vae or selection.model
-        use = Use(selection, dtype)
+    def vae(self, use: Use, report: Report) -> Any:
+        """The VAE of a use alone, for another precision than that of the rest."""
+        entry = use.selection.vae or use.selection.model
         component = self._find("vae", entry, self.fetch(entry, ["vae"], report), use)
         self._place([component], use)
         return component.module
+
+    def holds(self, expert: Expert) -> bool:
+        """Whether all of the expert is still what is in memory: damaged weights are dropped whoever uses them."""
+        held = {id(component.module) for component in self._components.values()}
+        return all(id(module) in held for module in expert.modules.values())
 
     def use_adapters(self, expert: Expert, selection: Selection, report: Report) -> None:
         """Lets the selection's LoRAs act on the base from now on, on a refiner none; cheap when they do already."""
@@ -211,7 +198,7 @@ class ComponentCache:
 
     def _find(self, part: str, entry: Entry, path: Path, use: Use) -> Component:
         """The part from memory, or read; where another checkpoint brought an equal one, that one."""
-        identity = (part, use.dtype, *_origin(entry), _stamp(path, part))
+        identity = (part, use.dtype, *origin(entry), stamp_of(path, part))
         component = next((known for known in self._components.values() if identity in known.found_as), None)
         component = component or self._read(part, entry, path, use.dtype)
         component.found_as.add(identity)
@@ -222,7 +209,7 @@ class ComponentCache:
         module = load_part(part, entry, path, dtype, self._configs)
         if not isinstance(module, torch.nn.Module):
             return Component(part, module, entry.title, dtype)
-        digest = _digest(module) if part in SHARED_BY_CONTENT else None
+        digest = digest_of(module) if part in SHARED_BY_CONTENT else None
         for known in self._components.values():
             if digest is not None and known.digest == digest:
                 return known
@@ -256,25 +243,3 @@ class ComponentCache:
         if component.part.startswith("text_encoder"):
             self.generation += 1
         self.note()
-
-
-def _origin(entry: Entry) -> Identity:
-    return (entry.source, entry.revision, entry.file)
-
-
-def _stamp(path: Path, part: str = "") -> Identity:
-    """When a file, or the files of a part in a folder, were last written: a file that was replaced is another one."""
-    if path.is_file():
-        stat = path.stat()
-        return (stat.st_mtime_ns, stat.st_size)
-    files = sorted(file for file in (path / part).rglob("*") if file.is_file()) if path.is_dir() else []
-    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-
-
-def _digest(module: torch.nn.Module) -> str:
-    """SHA-256 over names, shapes, precision and bytes of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -104,7 +104,7 @@ class Folders:
             raise ModelError(f"{path.name} is a link that leads out of {room}/")
         if path.is_dir():
             if room != "checkpoints":
-                raise ModelError(f"{path.name} is a folder of a whole model; it belongs into checkpoints/")
+                raise ModelError(f"{path.name} is a folder of a whole model; it belongs in checkpoints/")
             return folder_maker(path)
         if path.suffix.lower() in PICKLES:
             raise ModelError(f"{path.name} is a pickle, and those are never read; only .safetensors files are")
@@ -113,7 +113,7 @@ class Folders:
             return checkpoint_maker(path, kind) if kind.name in CHECKPOINTS else _add_on_maker(path, kind)
         for other, kinds in ROOMS.items():
             if kind.name in kinds:
-                raise ModelError(f"{path.name} is {kind.title}; it belongs into {other}/")
+                raise ModelError(f"{path.name} is {kind.title}; it belongs in {other}/")
         raise ModelError(f"{path.name} is {kind.title}, not {TITLES[ROOMS[room][0]]}")
 
     def _kind_of(self, path: Path) -> Kind:

@@ -90,6 +90,8 @@ def _read_raw(path: Path) -> tuple[bytes, int]:
             raise _BrokenRule("it is a pickle under another name, and those are never read")
         if len(start) < 8:
             raise _BrokenRule("it ends before its header")
+        if start.lstrip()[:1] in (b"<", b"{", b"v") and start.isascii() and start.decode().isprintable():
+            raise _BrokenRule("it is text, perhaps a web page that was saved in place of the file")
         (length,) = struct.unpack("<Q", start)
         if length > MAX_HEADER_BYTES:
             raise _BrokenRule(f"its header must be at most {MAX_HEADER_BYTES} bytes long, not {length}")

@@ -1,7 +1,7 @@
 """What a safetensors file holds, told from the names and shapes in its header alone."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ KindName = Literal["base", "refiner", "inpainting", "vae", "lora", "embedding", 
 
 MAX_LORA_RANK = 1024
 MAX_EMBEDDING_VECTORS = 75
-"""As many as a prompt has tokens."""
+"""As many tokens as one chunk of a prompt has."""
 LATENT_CHANNELS = 4
 INPAINTING_CHANNELS = 9
 """Noisy latents, the mask, and the latents of what is kept."""
@@ -76,8 +76,17 @@ def check_shapes(header: Header, kind: Kind) -> None:
 
 _DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", ".lora_A.default.weight", "_lora.down.weight")
 _UP = (".lora_up.weight", ".lora_B.weight", ".lora.up.weight", ".lora_B.default.weight", "_lora.up.weight")
-_ALGEBRAS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".lora_mid.weight", ".oft_blocks", ".on_input", ".diff")
-"""What LyCORIS trains in place of a plain pair of matrices."""
+
+_OTHER_METHODS = (
+    (re.compile(r"\.dora_scale$|\.lora_magnitude_vector(\.|$)"), "a DoRA"),
+    (re.compile(r"\.lora_mid\."), "a Tucker-decomposed LoCon"),
+    (re.compile(r"\.hada_"), "a LoHa"),
+    (re.compile(r"\.lokr_"), "a LoKr"),
+    (re.compile(r"\.oft_"), "an OFT"),
+    (re.compile(r"\.on_input$"), "an IA3"),
+    (re.compile(r"\.(diff|diff_b|w_norm|b_norm)$"), "a LyCORIS file with whole differences"),
+)
+"""What a name says -> the method, where more or other tensors act than a plain pair of matrices."""
 
 _FOREIGN_LORAS = (
     (r"double_blocks[._]|single_blocks[._]|single_transformer_blocks\.", "a Flux LoRA"),
@@ -87,19 +96,26 @@ _FOREIGN_LORAS = (
     (r"(^|[._])input_blocks[._](1|2)[._]1[._]", "an SD 1.5 LoRA"),
 )
 """Names that only other families have: SDXL's UNet has no attention in its first blocks, arXiv:2307.01952, table 1."""
-_SDXL_LORA = re.compile(
-    r"^(lora_unet_|lora_te[12]_|unet\.|text_encoder(_2)?\.|base_model\.model\.|lora_prior_unet_)|"
-    r"^(down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block|time_embed|conv_in|add_embedding)"
+BARE_UNET = re.compile(
+    r"^(base_model\.model\.)?(?=(down_blocks|mid_block|up_blocks|conv_in|conv_out|time_embedding|add_embedding)\.)"
 )
+"""How a name begins where peft saved the UNet alone, without saying that it is one."""
+_SDXL_LORA = re.compile(rf"^(lora_unet_|lora_te[12]_|unet\.|text_encoder(_2)?\.)|{BARE_UNET.pattern}")
+
+
+def other_method(keys: Iterable[str]) -> str | None:
+    """With its article, how a LoRA was trained that is no plain one. Without those tensors it would draw otherwise."""
+    return next((title for key in keys for name, title in _OTHER_METHODS if name.search(key)), None)
 
 
 def _lora(header: Header) -> Kind | None:
     keys = [key for key in header.tensors if key.endswith(_DOWN)]
-    if not keys:
-        is_algebra = any(key.endswith(_ALGEBRAS) for key in header.tensors)
-        return Kind("other", "a LyCORIS file (LoHa, LoKr or alike)") if is_algebra else None
-    if "lora_controlnet" in header.tensors:
+    if keys and "lora_controlnet" in header.tensors:
         return Kind("other", "a ControlNet")
+    if method := other_method(header.tensors):
+        return Kind("other", method)
+    if not keys:
+        return None
     family = _cross_attention_family(header, keys)
     if family == "SDXL":
         return Kind("lora", TITLES["lora"])
@@ -129,8 +145,6 @@ def _cross_attention_family(header: Header, down_keys: list[str]) -> str | None:
 def _lora_problem(header: Header) -> str:
     pairs: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, tensor in header.tensors.items():
-        if key.endswith(_ALGEBRAS):
-            return f"{key[:80]!r} is of a kind of LoRA that is not known here"
         side, module = _side_of(key)
         if side:
             pairs.setdefault(module, {})[side] = tensor.shape

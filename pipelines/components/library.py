@@ -105,7 +105,9 @@ class Library:
         path = Path(name).expanduser()
         if path.is_file() or (path / "model_index.json").is_file():
             return self.add_path(path)
-        known = _listed(list(self.checkpoints))
+        if not path.exists() and (path.suffix or len(path.parts) > 1):
+            raise ModelError(f"model must be on this disk: there is no file or folder {name!r}")
+        known = _listed([name for name, entry in self.checkpoints.items() if entry.kind != "refiner"])
         raise ModelError(
             f"model must be one of {known}, a .safetensors checkpoint, or a folder that holds model_index.json, "
             f"got {name!r}"
@@ -164,7 +166,8 @@ def _pick(field_name: str, name: str, choices: Mapping[str, EntryT], now: _Snaps
     if name in choices:
         return choices[name]
     other = now.checkpoints.get(name) or now.add_ons.get(name)
-    what = f", and not the {_NAMES_OF_KINDS[other.kind]} {name}" if other else ""
+    refused = next((item.reason for item in now.refused if Path(item.file).stem == name), None)
+    what = f", and not the {_NAMES_OF_KINDS[other.kind]} {name}" if other else f"; {refused}" if refused else ""
     rule = f"must be one of {_listed(list(choices))}" if choices else "must be empty, because none is there to choose"
     raise InvalidRequest(field_name, rule + what, name)
 

@@ -10,7 +10,9 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from pipelines.components.diffusers_folder import check_folder
 from pipelines.components.finite import check_finite
+from pipelines.components.memory import is_out_of_memory
 from pipelines.components.single_file import (
     CONFIGS,
     index_of,
@@ -74,12 +76,16 @@ def load_part(part: str, entry: Entry, path: Path, dtype: torch.dtype, configs: 
     """One component on the CPU, ready to compute; raises `ModelError` naming what is missing, damaged or not finite."""
     title = f"{entry.title}: {part}"
     try:
+        if path.is_dir():
+            check_folder(path)
         if part == "vae" and dtype == torch.float16 and _overflows(entry, path, configs):
             dtype = torch.float32
         loaded = _read(part, entry, path, dtype, configs)
-    except (ModelError, MemoryError):
+    except ModelError:
         raise
     except Exception as error:  # each format of a broken file raises a type of its own
+        if is_out_of_memory(error):
+            raise
         log.warning("%s of %s could not be loaded", part, path, exc_info=error)
         raise ModelError(f"{title} could not be loaded; its files are missing or damaged") from error
     if not isinstance(loaded, torch.nn.Module):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from pipelines.components.expert import Expert
+from pipelines.components.kinds import BARE_UNET, other_method
 from pipelines.schema.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -27,15 +29,12 @@ ADAPTED = ("unet", "text_encoder", "text_encoder_2")
 KOHYA = re.compile(r"lora_(?:unet|te|te1|te2)_[^.]+")
 FACTOR = re.compile(r"(unet|text_encoder|text_encoder_2)\.(.+?)\.(lora_A\.weight|lora_B\.weight)")
 ALPHA = re.compile(r"(unet|text_encoder|text_encoder_2)\.(.+?)(?:\.lora_A\.weight)?\.alpha")
-OTHER_METHODS = {
-    "dora_scale": "DoRA",
-    "lora_magnitude_vector": "DoRA",
-    "lora_mid": "Tucker-decomposed LoCon",
-    "hada_": "LoHa",
-    "lokr_": "LoKr",
-    "oft_": "OFT",
-}
-"""Part of a key -> the method that it belongs to. Without their other tensors they would draw something else."""
+OLD_PROCESSOR = re.compile(r"\.processor(?=\.to_(q|k|v|out)_lora\.)")
+"""Where older versions of diffusers kept a LoRA of attention."""
+ADAPTER_NAME = re.compile(r"(?<=\.lora_[AB])\.default(?=\.weight$)")
+"""What peft calls an adapter that nobody gave a name."""
+MAX_ALPHA = 1e6
+"""Trainers use the rank or less; beyond this a picture is noise at any weight."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,10 @@ def read_lora(path: Path, expert: Expert) -> LoraLayers:
     Raises `ModelError` for a file that is no LoRA, is damaged, or was made for another model.
     """
     tensors, metadata = _read(path)
-    for part, method in OTHER_METHODS.items():
-        if any(part in key for key in tensors):
-            raise ModelError(f"{path.name} is a {method}, which cannot be used here; only plain LoRAs can")
+    if method := other_method(tensors):
+        raise ModelError(f"{path.name} is {method}, which cannot be used here; only plain LoRAs can")
     factors, alphas = _name_as_modules(tensors, expert, path.name)
+    settings = _settings_of(metadata)
     own_layers = {name: dict(layers_of(module)) for name, module in expert.modules.items() if name in ADAPTED}
     layers: LoraLayers = {name: {} for name in own_layers}
     strangers = 0
@@ -79,9 +78,13 @@ def read_lora(path: Path, expert: Expert) -> LoraLayers:
         if name is None or set(pair) != {"down", "up"}:
             strangers += 1
             continue
-        alpha = alphas.get((component, given), _alpha_of_metadata(metadata, component, given, pair["down"].shape[0]))
-        layer = LoraLayer(pair["down"], pair["up"], float(pair["down"].shape[0] if alpha is None else alpha))
+        rank = pair["down"].shape[0] if pair["down"].dim() else 0
+        alpha = alphas.get((component, given), _alpha_of_settings(settings, component, given, rank))
+        layer = LoraLayer(pair["down"], pair["up"], float(rank if alpha is None else alpha))
         _check_shapes(layer, own_layers[component][name], f"{component}.{name}", path.name)
+        if not 0 < abs(layer.alpha) <= MAX_ALPHA:
+            rule = f"must be a number up to {MAX_ALPHA:g} and not 0, got {layer.alpha:g}"
+            raise ModelError(f"{path.name}: the alpha of {component}.{name} {rule}")
         layers[component][name] = _cast(layer, expert.dtype, f"{component}.{name}", path.name)
     if not any(layers.values()):
         raise ModelError(f"{path.name} holds nothing for an SDXL {expert.name}: it was made for another kind of model")
@@ -120,7 +123,8 @@ def _name_as_modules(
     tensors: Mapping[str, torch.Tensor], expert: Expert, file: str
 ) -> tuple[dict[tuple[str, str], dict[str, torch.Tensor]], dict[tuple[str, str], float]]:
     """Factors "down" and "up", and alphas, by (component, layer). Other keys are passed over."""
-    named = _from_kohya(tensors, expert, file) if any(map(KOHYA.match, tensors)) else tensors
+    is_kohya = any(map(KOHYA.match, tensors))
+    named = _from_kohya(tensors, expert, file) if is_kohya else {_plain_name(key): tensors[key] for key in tensors}
     factors: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
     alphas: dict[tuple[str, str], float] = {}
     for key, tensor in _as_peft(named).items():
@@ -130,6 +134,11 @@ def _name_as_modules(
         elif (match := ALPHA.fullmatch(key)) and tensor.numel() == 1:
             alphas[match[1], match[2]] = tensor.item()
     return factors, alphas
+
+
+def _plain_name(key: str) -> str:
+    """As diffusers writes it, what peft alone or an older diffusers saved."""
+    return ADAPTER_NAME.sub("", OLD_PROCESSOR.sub("", BARE_UNET.sub("unet.", key)))
 
 
 def _from_kohya(tensors: Mapping[str, torch.Tensor], expert: Expert, file: str) -> dict[str, torch.Tensor]:
@@ -167,17 +176,27 @@ def _find(name: str, layers: Mapping[str, Any]) -> str | None:
     return next((spelling for spelling in spellings if spelling in layers), None)
 
 
-def _alpha_of_metadata(metadata: Mapping[str, str], component: str, layer: str, rank: int) -> float | None:
-    """The alpha that diffusers' trainers write into the header, or `None`.
-
-    Of the settings there nothing else is taken: peft would follow some of them further than a file should lead.
-    """
+def _settings_of(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What diffusers' trainers write into the header; nothing where it cannot be read."""
     try:
         settings = json.loads(metadata[LORA_ADAPTER_METADATA_KEY])
+    except (KeyError, ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _alpha_of_settings(settings: Mapping[str, Any], component: str, layer: str, rank: int) -> float | None:
+    """A layer's alpha, or `None`; infinite where it is too large to be a number.
+
+    Of the settings nothing else is taken: peft would follow some of them further than a file should lead.
+    """
+    try:
         patterns = settings.get(f"{component}.alpha_pattern") or {}
         own = [value for name, value in patterns.items() if f".{layer}".endswith(f".{name.lstrip('^')}")]
         alpha = float(own[0] if own else settings[f"{component}.lora_alpha"])
         return alpha * rank**0.5 if settings.get(f"{component}.use_rslora") else alpha
+    except OverflowError:
+        return math.inf
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
 

@@ -5,6 +5,7 @@ modes below for the time of one request. Only the device's thread calls in here.
 """
 
 import ctypes
+import errno
 import gc
 import logging
 import sys
@@ -39,6 +40,8 @@ ACTIVATION_BYTES = 3_000_000_000
 """What SDXL needs beside its weights for a picture of 1024x1024; most of it is the VAE's."""
 TILED_SHARE = 0.6
 """The share of it that is left where the VAE works in tiles, so in every mode but full."""
+SHORTAGES = ("out of memory", "can't allocate memory", "annot allocate memory", "ALLOC_FAILED")
+"""What else an error says when memory ran out: CUDA and MPS, torch's CPU allocator, the system, cuBLAS and cuDNN."""
 GROUP_SHARE = 0.25
 """The share of a UNet that is on the device in mode group: what is no transformer block, and two blocks."""
 
@@ -134,7 +137,8 @@ class Memory:
             return
         try:
             self._arrange_all()
-        except torch.OutOfMemoryError:
+        except Exception:  # a call that moves weights says in many ways that they do not fit
+            log.exception("the memory mode stays as it is")
             self._rungs = rungs
             self._arrange_all()
             self.free()
@@ -195,6 +199,13 @@ def choose_mode(free_bytes: int, part_bytes: Mapping[str, int], activation_bytes
     if free_bytes >= sum(unets) * GROUP_SHARE + max(tiled, *others, 0):
         return "group"
     return "sequential"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine ran out of memory; allocators, drivers and the system each say it their way."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, Exception) and any(words in str(error) for words in SHORTAGES)
 
 
 def bytes_of(module: nn.Module) -> int:

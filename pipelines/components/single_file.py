@@ -22,6 +22,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from pipelines.components.finite import check_finite
 from pipelines.components.header import read_header
 from pipelines.components.kinds import KindName, expect_kind
+from pipelines.components.memory import is_out_of_memory
 from pipelines.schema.errors import ModelError
 from pipelines.schema.paths import PRESETS
 
@@ -105,9 +106,9 @@ def _make(part: str, path: Path, prefix: str, dtype: torch.dtype, configs: Path)
     title = f"{path.name}: {part}"
     try:
         module = _MAKERS[part](_read(path, prefix), dtype, str(configs))
-    except MemoryError:
-        raise
     except Exception as error:  # each way of not fitting raises a type of its own
+        if is_out_of_memory(error):
+            raise
         log.warning("%s could not be loaded", title, exc_info=error)
         raise ModelError(f"{title} could not be loaded; its tensors are damaged or not those of SDXL") from error
     missing = [name for name, weight in module.state_dict().items() if weight.is_meta]

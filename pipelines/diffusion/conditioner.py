@@ -1,15 +1,13 @@
 """From a request to an expert and its conditioning, with what was encoded before."""
 
-import torch
-
 from pipelines.components.cache import ComponentCache
 from pipelines.components.expert import Expert
 from pipelines.components.loading import Report
+from pipelines.components.use import Use
 from pipelines.diffusion.conditioning import Conditioning, make_conditioning
 from pipelines.prompts.cache import EmbeddingCache
 from pipelines.prompts.encoding import PromptEncoder
 from pipelines.prompts.textual_inversion import Inversions
-from pipelines.schema.models import Selection
 from pipelines.schema.requests import GenerationRequest
 
 
@@ -21,21 +19,16 @@ class Conditioner:
         self.embeddings = EmbeddingCache()
         self._generation = components.generation
 
-    def condition(
-        self,
-        request: GenerationRequest,
-        selection: Selection,
-        name: str,
-        report: Report,
-        dtype: torch.dtype | None = None,
-    ) -> tuple[Expert, Conditioning]:
+    def condition(self, request: GenerationRequest, use: Use, name: str, report: Report) -> tuple[Expert, Conditioning]:
         """The expert called `name` and the request's conditioning for it; raises `PipelineError`."""
-        expert = self.components.expert(selection, name, report, dtype)
+        selection = use.selection
+        expert = self.components.expert(use, name, report)
         if self._generation != self.components.generation:  # an encoder was freed: its place may be taken by another
             self.embeddings.clear()
             self._generation = self.components.generation
         self.components.use_adapters(expert, selection, report)
         inversions = Inversions(expert, self.components.embedding_files(selection, report))
-        acting = tuple((lora.source, weight) for lora, weight in selection.loras) if name == "base" else ()
+        loras = selection.loras if name == "base" else ()
+        acting = tuple((lora.source, lora.revision, lora.file, lora.stamp, weight) for lora, weight in loras)
         encoder = PromptEncoder(expert, self.embeddings, request.clip_skip, inversions, acting)
         return expert, make_conditioning(expert, encoder, request)

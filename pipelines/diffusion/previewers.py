@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny
 
+from pipelines.components.hub import is_cached
 from pipelines.components.loading import Report
 from pipelines.diffusion.previews import LatentPreview, Preview, TinyPreview
-from pipelines.schema.errors import ModelError
 from pipelines.schema.models import AddOn, Entry, ModelEntry
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ class Previewers:
     """Previews by what they are read from. Used by the device's thread alone.
 
     `decoder` is a small decoder for SDXL's latents (TAESDXL): sharper than a map from latents to colours, and dearer.
+    Somebody else downloads it: until it is on this disk, and while it cannot be read, previews are coarse.
     """
 
     def __init__(self, decoder: AddOn | None, fetch: Fetch, device: torch.device, dtype: torch.dtype) -> None:
@@ -31,6 +32,7 @@ class Previewers:
         self._dtype = dtype
         self._maps: dict[str, Preview] = {}
         self._tiny: Preview | None = None
+        self._has_failed = False
 
     def of(self, model: ModelEntry, report: Report) -> Preview | None:
         """The model's preview, or `None` where it names no map. The embedded model has latents of its own."""
@@ -45,12 +47,15 @@ class Previewers:
         return self._maps[model.latent_rgb]
 
     def _load(self, decoder: AddOn, report: Report) -> Preview | None:
-        """The decoder, or `None` for good where it cannot be had: a preview is no reason to lose a picture."""
+        """The decoder, or `None` where it cannot be had now: a preview is no reason to lose a picture."""
+        if not is_cached(decoder):
+            return None
         try:
             path = self._fetch(decoder, None, report)
             loaded: Any = AutoencoderTiny.from_pretrained(path, local_files_only=True, use_safetensors=True)
-        except (ModelError, OSError, ValueError) as error:
-            log.warning("previews are coarse: %s", error)
-            self.decoder = None
+            return TinyPreview(loaded.to(self._device, self._dtype).eval(), self._device, self._dtype)
+        except Exception:
+            if not self._has_failed:
+                log.exception("previews are coarse: %s could not be read; later jobs try again", decoder.title)
+            self._has_failed = True
             return None
-        return TinyPreview(loaded.to(self._device, self._dtype).eval(), self._device, self._dtype)

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import Any, NoReturn, cast
 
 import torch
@@ -44,16 +45,20 @@ class PromptEncoder:
         self.inversions = inversions or Inversions(expert, ())
         encoders = (expert.text_encoder, expert.text_encoder_2)
         self._key = (*map(id, encoders), self.inversions.key, acting)
-        tokenizers = self.inversions.tokenizers
-        self._compels = [
+
+    @cached_property
+    def _compels(self) -> list[Compel]:
+        """One for each encoder. Made for a text that is new: tokenizers that know inversions are copied for it."""
+        encoders = (self.expert.text_encoder, self.expert.text_encoder_2)
+        return [
             Compel(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,
                 returned_embeddings_type=ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
                 truncate_long_prompts=False,
-                device=str(expert.device),
+                device=str(self.expert.device),
             )
-            for tokenizer, text_encoder in zip(tokenizers, encoders, strict=True)
+            for tokenizer, text_encoder in zip(self.inversions.tokenizers, encoders, strict=True)
             if text_encoder is not None
         ]
 

@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ from tokenizers import AddedToken
 from transformers import CLIPTokenizer
 
 from pipelines.components.expert import Expert
+from pipelines.components.kinds import MAX_EMBEDDING_VECTORS
 from pipelines.schema.errors import ModelError
 
 KEYS = ("clip_l", "clip_g")
 """The tensors of an SDXL textual inversion: one for each text encoder."""
-MAX_VECTORS = 75
-"""As many tokens as one chunk of a prompt has."""
 FIRST_PLACEHOLDER = 0xE000
 """The first code point of Unicode's private use area: nobody types it, and to compel it is part of a word."""
 PLACEHOLDERS = 0xF900 - FIRST_PLACEHOLDER
@@ -33,10 +33,9 @@ class Inversions:
 
     def __init__(self, expert: Expert, embeddings: Sequence[tuple[str, Path]]) -> None:
         """Reads (name, file) pairs. Raises `ModelError` for a file that is no SDXL textual inversion of this width."""
-        self.key = tuple(embeddings)
-        """What tells these from others, in a cache of encoded prompts."""
-        self.tokenizers: tuple[CLIPTokenizer | None, CLIPTokenizer] = (expert.tokenizer, expert.tokenizer_2)
-        """Those to read rewritten prompts with; of a refiner the first is `None`."""
+        self.key = tuple((name, path, *_written(path)) for name, path in embeddings)
+        """What tells these from others, in a cache of encoded prompts: a file that is written anew is another one."""
+        self._own_tokenizers = (expert.tokenizer, expert.tokenizer_2)
         self._encoders = (expert.text_encoder, expert.text_encoder_2)
         self._words: dict[str, str] = {}
         self._vectors: tuple[torch.Tensor, ...] = ()
@@ -53,10 +52,19 @@ class Inversions:
             placeholder += count
             for all_rows, some in zip(vectors, rows, strict=True):
                 all_rows.append(some)
-        characters = [chr(code) for code in range(FIRST_PLACEHOLDER, placeholder)]
         self._vectors = tuple(torch.cat(rows) for rows in vectors)
-        first = None if expert.tokenizer is None else _extend(expert.tokenizer, characters)
-        self.tokenizers = (first, _extend(expert.tokenizer_2, characters))
+
+    @cached_property
+    def tokenizers(self) -> tuple[CLIPTokenizer | None, CLIPTokenizer]:
+        """Those to read rewritten prompts with; of a refiner the first is `None`.
+
+        Made when they are first asked for: a copy of SDXL's takes longer than finding a prompt in the cache.
+        """
+        first, second = self._own_tokenizers
+        if not self._vectors:
+            return first, second
+        characters = [chr(FIRST_PLACEHOLDER + number) for number in range(len(self._vectors[1]))]
+        return None if first is None else _extend(first, characters), _extend(second, characters)
 
     def rewrite(self, prompt: str) -> str:
         """The prompt with every name, or `embedding:` and the name, replaced by its vectors' characters.
@@ -98,13 +106,22 @@ def _read(path: Path, encoders: Sequence[Any]) -> tuple[torch.Tensor, torch.Tens
         if row.dim() != 2 or row.shape[1] != width:
             rule = f"its {key} has the shape {tuple(row.shape)}, the text encoder is {width} wide"
             raise ModelError(f"{path.name} was made for another model: {rule}")
-        if not 1 <= len(row) <= MAX_VECTORS:
-            raise ModelError(f"{path.name} must have 1 to {MAX_VECTORS} vectors, its {key} has {len(row)}")
+        if not 1 <= len(row) <= MAX_EMBEDDING_VECTORS:
+            raise ModelError(f"{path.name} must have 1 to {MAX_EMBEDDING_VECTORS} vectors, its {key} has {len(row)}")
         if not row.isfinite().all():
             raise ModelError(f"{path.name}: tensor {key} holds NaN or infinity")
     if len(rows[0]) != len(rows[1]):
         raise ModelError(f"{path.name} must have as many vectors in clip_l as in clip_g")
     return rows[0], rows[1]
+
+
+def _written(path: Path) -> tuple[int, int]:
+    """When the file was last written, in nanoseconds, and its bytes."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path.name} could not be read: it is not there any more") from error
+    return status.st_mtime_ns, status.st_size
 
 
 def _extend(tokenizer: CLIPTokenizer, characters: Sequence[str]) -> CLIPTokenizer:

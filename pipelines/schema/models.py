@@ -29,6 +29,8 @@ class Entry(BaseModel):
     """The one file wanted of a repository that holds several."""
     defaults: dict[str, Any] = {}
     """Request fields that are taken over when this is chosen, where they differ from the schema's defaults."""
+    stamp: str = ""
+    """When its file was last written, where somebody has looked."""
     licence: str = ""
     page: str = ""
     """Where a person reads about it."""

@@ -3,7 +3,7 @@
 from pipelines.diffusion.plan import make_first_path, make_second_path, share_of_base
 from pipelines.diffusion.run import Segment
 from pipelines.schema.errors import InvalidRequest
-from pipelines.schema.models import CheckpointKind, Selection
+from pipelines.schema.models import CheckpointKind, ModelEntry, Selection
 from pipelines.schema.requests import EnsembleRequest, GenerationRequest
 from pipelines.tasks.task import Condition
 
@@ -19,8 +19,18 @@ def check_experts(request: EnsembleRequest, selection: Selection, *kinds: Checkp
     model = selection.model
     if model.kind not in kinds:
         raise InvalidRequest("model", f"must be another one: {model.title} {REFUSALS[model.kind]}", model.name)
-    if request.denoising_end < 1 and selection.refiner is None:
-        raise InvalidRequest("denoising_end", f"must be 1, because {model.title} has no refiner", request.denoising_end)
+    if request.denoising_end < 1:
+        if selection.refiner is None:
+            rule = f"must be 1, because {model.title} has no refiner"
+            raise InvalidRequest("denoising_end", rule, request.denoising_end)
+        check_refiner(selection.refiner, model)
+
+
+def check_refiner(refiner: ModelEntry, model: ModelEntry) -> None:
+    """Raises `InvalidRequest` for a refiner of another kind of latents: those of the small model are its own."""
+    if refiner.native_size != model.native_size:
+        rule = f"must be made for pictures of {model.native_size} pixels, as {model.title} is"
+        raise InvalidRequest("refiner", rule, refiner.name)
 
 
 def make_segments(request: GenerationRequest, condition: Condition, expert_name: str = "base") -> list[Segment]:

@@ -4,10 +4,11 @@ from functools import partial
 
 from PIL import Image
 
-from pipelines.schema.errors import ModelError
+from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import Selection
 from pipelines.schema.requests import RefineRequest
 from pipelines.tasks import image_to_image
+from pipelines.tasks.experts import check_refiner
 from pipelines.tasks.task import Task, keep_drawn
 
 
@@ -16,6 +17,14 @@ def admit(request: RefineRequest, selection: Selection) -> tuple[RefineRequest, 
     if selection.refiner is None:
         title = selection.model.title
         raise ModelError(f"{title} has no refiner; image to image with a low strength comes close")
+    check_refiner(selection.refiner, selection.model)
+    if request.loras:
+        raise InvalidRequest(
+            "loras", "must be empty: they are made for a base, and a refiner takes none", len(request.loras)
+        )
+    for name in ("prompt_2", "negative_prompt_2"):
+        if getattr(request, name):
+            raise InvalidRequest(name, "must be empty: a refiner has one text encoder", getattr(request, name))
     return image_to_image.read_upload(request, selection.refiner)
 
 

@@ -17,12 +17,12 @@ ADDRESS = re.compile(r"Open (http://127\.0\.0\.1:\d+)/? in a browser; Ctrl\+C en
 FIRST_PICTURE_SECONDS = 60
 
 
-def start(outputs: Path) -> subprocess.Popen:
+def start(outputs: Path, **environment: str) -> subprocess.Popen:
     command = [sys.executable, "app.py", "--model", "demo", "--device", "cpu", "--port", "0"]
     return subprocess.Popen(
         [*command, "--output-dir", str(outputs)],
         cwd=PROJECT,
-        env={**os.environ, "SPACE_ID": ""},
+        env={**os.environ, "SPACE_ID": "", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -68,5 +68,44 @@ def test_the_first_picture_is_there_a_minute_after_the_start(tmp_path: Path) -> 
 def test_an_unknown_model_is_one_line() -> None:
     done = subprocess.run([sys.executable, "app.py", "--model", "none"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("app.py: model must be one of demo, demo-refiner, sdxl, ")
+    assert done.stderr.startswith("app.py: model must be one of demo, sdxl, ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+def test_two_studios_do_not_serve_from_one_folder_and_leave_none_behind(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {"TMPDIR": str(temporary), "GRADIO_TEMP_DIR": ""}
+    with start(tmp_path / "a", **environment) as first, start(tmp_path / "b", **environment) as second:
+        try:
+            for process in (first, second):
+                assert process.stdout
+                process.stdout.readline()
+                assert ADDRESS.fullmatch(process.stdout.readline())
+            assert len(list(temporary.glob("sdxl-studio-*"))) == 2
+            assert not (temporary / "gradio").exists()
+            second.send_signal(signal.SIGINT)
+            second.communicate(timeout=30)
+            (left,) = temporary.glob("sdxl-studio-*")
+            assert any(left.rglob("*.png")), "the first one's example pictures"
+            first.send_signal(signal.SIGINT)
+            first.communicate(timeout=30)
+            assert not list(temporary.glob("sdxl-studio-*"))
+        finally:
+            first.kill()
+            second.kill()
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--models-dir", "no/such/folder"], "app.py: --models-dir must be a folder, got 'no/such/folder'"),
+        (["--output-dir", "README.md/pictures"], "app.py: --output-dir 'README.md/pictures' cannot be made: "),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_line(flags: list[str], line: str) -> None:
+    done = subprocess.run([sys.executable, "app.py", *flags], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1

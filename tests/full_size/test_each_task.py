@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from pipelines.manager import PipelineManager
@@ -70,4 +71,34 @@ def test_two_steps_of_each_task_with_base_refiner_lora_and_inpainting_checkpoint
     manager.rescan()
     assert draw("inpaint", model="inpainting") == {"base": 2}
     assert "base" not in {part.source for part in manager.status().components if part.name == "unet"}
+    manager.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.full_size
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("memory", ["full", "model", "group", "sequential"])
+def test_two_steps_of_each_task_at_full_size_on_a_cuda_device(space: Path, memory: Any) -> None:
+    models = space / "models"
+    (models / "checkpoints").mkdir(parents=True)
+    for kind in ("base", "refiner"):
+        make_full_size(models / "checkpoints", kind, "original")
+    picture, mask = space / "picture.png", space / "mask.png"
+    Image.new("RGB", (1024, 1024), "navy").save(picture)
+    Image.new("L", (1024, 1024), 255).save(mask)
+    manager = PipelineManager(
+        Settings(model="base", device="cuda", dtype="bfloat16", memory=memory, models_dir=models, output_dir=space)
+    )
+    uploads = {"image": picture, "strength": 1.0, "mask_image": mask}
+    for task, request_class in REQUESTS.items():
+        given = {name: value for name, value in uploads.items() if name in request_class.model_fields}
+        values = {
+            "prompt": "a fox",
+            "num_inference_steps": 2,
+            "refiner": "refiner" if task == "refine" else "",
+            **given,
+        }
+        with Image.open(manager.submit(make_request(request_class, values)).result(600).files[0]) as drawn:
+            assert drawn.size == (1024, 1024)
+    assert manager.status().memory == memory
     manager.close()

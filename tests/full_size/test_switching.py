@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from pipelines.components.cache import ComponentCache
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
+from pipelines.components.use import Use
 from pipelines.schema.models import Selection, load_catalogue
 from tests.full_size.make import make_full_size
 
@@ -36,7 +37,7 @@ def test_after_twenty_switches_resident_memory_is_where_it_was_after_the_first(s
     cache = ComponentCache(torch.device("cpu"), torch.bfloat16, Memory(torch.device("cpu"), "full", fp8=False))
 
     def switch(name: str) -> int:
-        expert = cache.expert(Selection(library.checkpoints[name]), "base", lambda event: None)
+        expert = cache.expert(Use(Selection(library.checkpoints[name]), torch.bfloat16), "base", lambda event: None)
         assert all(weight.isfinite().all() for weight in expert.unet.parameters())  # every page is touched
         return resident_bytes()
 

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from pipelines.components.expert import Expert
+from pipelines.components.use import Use
 from pipelines.manager import PipelineManager
 from pipelines.schema.models import Selection
 from pipelines.schema.requests import TextToImageRequest
@@ -31,12 +33,12 @@ def own(manager: PipelineManager) -> Selection:
 
 @pytest.fixture(scope="session")
 def base(manager: PipelineManager, own: Selection) -> Expert:
-    return manager.components.expert(own, "base", lambda event: None)
+    return manager.components.expert(Use(own, torch.float32), "base", lambda event: None)
 
 
 @pytest.fixture(scope="session")
 def refiner(manager: PipelineManager, own: Selection) -> Expert:
-    return manager.components.expert(own, "refiner", lambda event: None)
+    return manager.components.expert(Use(own, torch.float32), "refiner", lambda event: None)
 
 
 @pytest.fixture(scope="session")

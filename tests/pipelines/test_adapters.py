@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from pipelines.components.adapters import Adapters
 from pipelines.components.expert import Expert
-from pipelines.components.lora_file import ADAPTED, layers_of
+from pipelines.components.kinds import expect_kind
+from pipelines.components.lora_file import ADAPTED, layers_of, read_lora
 from pipelines.components.memory import Memory
 from pipelines.schema.errors import ModelError
 from pipelines.schema.models import AddOn
@@ -203,6 +205,36 @@ def test_the_alpha_in_the_header_of_a_diffusers_file_counts(base: Expert, adapte
     assert torch.equal(computed(base)[0], expected)
 
 
+def in_processor(key: str) -> str:
+    """A name that ends in down or up, as older versions of diffusers wrote it."""
+    if ".attn" not in key:
+        return re.sub(r"\.(down|up)\.weight", r".lora.\1.weight", key)
+    return re.sub(r"\.to_(q|k|v|out)(\.0)?\.(down|up)", r".processor.to_\1_lora.\3", key)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda key: key.removeprefix("unet."),
+        lambda key: key.replace("unet.", "base_model.model.", 1),
+        lambda key: key.replace(".weight", ".default.weight"),
+        lambda key: key.replace("lora_A", "lora.down").replace("lora_B", "lora.up"),
+        lambda key: in_processor(key.replace("lora_A", "down").replace("lora_B", "up")),
+    ],
+)
+def test_every_layout_that_is_told_as_a_lora_is_read_as_one(
+    base: Expert, tmp_path: Path, layout: Callable[[str], str]
+) -> None:
+    path = write_diffusers_lora(tmp_path / "unet.safetensors", base.unet)
+    expected = read_lora(path, base)["unet"]
+    save_file({layout(key): tensor for key, tensor in load_file(path).items()}, tmp_path / "other.safetensors")
+    assert expect_kind(tmp_path / "other.safetensors", "lora").name == "lora"
+    found = read_lora(tmp_path / "other.safetensors", base)["unet"]
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name].up, layer.up) for name, layer in expected.items())
+    assert all(torch.equal(found[name].down, layer.down) for name, layer in expected.items())
+
+
 def test_a_lora_of_weight_0_is_as_good_as_none(base: Expert, adapters: Adapters, kohya: AddOn) -> None:
     plain = computed(base)
     adapters.switch_to(base, [(kohya, 0.0)], local)
@@ -365,6 +397,13 @@ def misplace(tensors: dict[str, torch.Tensor]) -> None:
         del tensors[key]
 
 
+def set_alpha(value: float) -> Callable[[dict[str, torch.Tensor]], None]:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[a_key(tensors, "attn2_to_k.alpha")] = torch.tensor(value)
+
+    return change
+
+
 def add(key: str) -> Callable[[dict[str, torch.Tensor]], None]:
     return lambda tensors: tensors.update({key: torch.zeros(1)})
 
@@ -378,6 +417,9 @@ def add(key: str) -> Callable[[dict[str, torch.Tensor]], None]:
         (unpair, r"changed.safetensors was made for another model: .*attn1.to_q "),
         (rename, r"changed.safetensors holds nothing for an SDXL base"),
         (misplace, r"changed.safetensors holds nothing for an SDXL base"),
+        (set_alpha(1.1e6), r"changed.safetensors: the alpha of \S+attn2.to_k must be a number up to 1e\+06 and not 0"),
+        (set_alpha(0.0), r"changed.safetensors: the alpha of \S+attn2.to_k must be .*, got 0$"),
+        (set_alpha(float("nan")), r"changed.safetensors: tensor \S+attn2_to_k.alpha holds NaN"),
         (add("lora_unet_mid_block_attentions_0_proj_in.dora_scale"), "is a DoRA"),
         (add("lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"), "is a LoHa"),
     ],
@@ -398,6 +440,23 @@ def test_a_lora_that_does_not_fit_is_refused_and_leaves_no_trace(
     assert equal(computed(base), outputs)
     assert all_layers(base) == layers
     assert adapters.loaded() == loaded
+
+
+@pytest.mark.parametrize("alpha", ["NaN", "-Infinity", '"inf"', "1e7", "0", "1" + "0" * 400])
+def test_an_alpha_in_the_header_that_is_no_measure_is_refused(
+    base: Expert, adapters: Adapters, peft: AddOn, alpha: str
+) -> None:
+    for settings in (f'{{"unet.lora_alpha": {alpha}}}', f'{{"unet.alpha_pattern": {{"to_q": {alpha}}}}}'):
+        broken = rewritten(peft, lambda tensors: None, lora_adapter_metadata=settings)
+        with pytest.raises(ModelError, match=r"changed.safetensors: the alpha of unet\.\S+ must be a number up to"):
+            adapters.switch_to(base, [(broken, 1.0)], local)
+
+
+@pytest.mark.parametrize("settings", ["[" * 100_000, "no JSON", "[1]", '{"unet.lora_alpha": [1]}'])
+def test_a_header_that_says_nothing_of_alphas_leaves_them_at_the_rank(base: Expert, peft: AddOn, settings: str) -> None:
+    odd = rewritten(peft, lambda tensors: None, lora_adapter_metadata=settings)
+    layers = read_lora(Path(odd.source), base)["unet"]
+    assert {layer.alpha for layer in layers.values()} == {3.0}
 
 
 def test_a_file_cut_short_is_refused(base: Expert, adapters: Adapters, kohya: AddOn) -> None:

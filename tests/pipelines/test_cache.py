@@ -1,6 +1,7 @@
 """One copy of every component: shared by content over checkpoints, freed when it is replaced, kept within a budget."""
 
 import gc
+import json
 import shutil
 import weakref
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.components.cache import ComponentCache, Use
+from pipelines.components.cache import ComponentCache
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
+from pipelines.components.use import Use
 from pipelines.schema.errors import ModelError
 from pipelines.schema.events import Loading
-from pipelines.schema.models import ModelEntry, Selection, load_catalogue
+from pipelines.schema.models import Selection, load_catalogue
 
 CPU = torch.device("cpu")
 
@@ -42,9 +44,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     return Library(folder, load_catalogue())
 
 
-def of(library: Library, name: str) -> Selection:
-    model: ModelEntry = library.checkpoints[name]
-    return Selection(model, library.checkpoints.get(model.refiner or ""))
+def of(library: Library, name: str, dtype: torch.dtype = torch.float32) -> Use:
+    model = library.checkpoints[name]
+    return Use(Selection(model, library.checkpoints.get(model.refiner or "")), dtype)
 
 
 def test_a_switch_of_checkpoint_loads_only_what_differs_and_frees_what_it_replaced(library: Library) -> None:
@@ -109,7 +111,7 @@ def test_a_refiner_alone_does_not_load_the_bases_unet(library: Library) -> None:
 def test_what_a_job_on_the_device_uses_is_not_freed(library: Library) -> None:
     cache = make_cache()
     demo = cache.expert(of(library, "demo"), "base", ignore)
-    cache.in_use = [Use(of(library, "demo"), torch.float32)]
+    cache.in_use = [of(library, "demo")]
     cache.expert(of(library, "other"), "base", ignore)
     assert cache.expert(of(library, "demo"), "base", ignore) is demo
     cache.in_use = []
@@ -136,30 +138,30 @@ def loaded_alone(library: Library, name: str) -> tuple:
 
 def test_a_file_that_was_replaced_is_read_anew(library: Library, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(library.checkpoints["other"].source, tmp_path / "checkpoints" / "mine"))
-    mine = of(Library(tmp_path, load_catalogue()), "mine")
+    own = Library(tmp_path, load_catalogue())
     cache = make_cache()
-    before = cache.expert(mine, "base", ignore)
+    before = cache.expert(of(own, "mine"), "base", ignore)
     file = next((copy / "unet").glob("*.safetensors"))
     tensors = load_file(file)
     key = next(key for key, tensor in tensors.items() if tensor.ndim == 1)
     save_file({**tensors, key: tensors[key] + 1}, file, {"format": "pt"})
-    after = cache.expert(mine, "base", ignore)
+    after = cache.expert(of(own, "mine"), "base", ignore)
     assert after.unet is not before.unet
     assert after.vae is before.vae
 
 
 def test_another_precision_is_a_copy_of_its_own_and_goes_when_it_is_not_used(library: Library) -> None:
     cache = ComponentCache(CPU, torch.bfloat16, Memory(CPU, "full", fp8=False))
-    usual = cache.expert(of(library, "demo"), "base", ignore)
-    cache.in_use = [Use(of(library, "demo"), torch.bfloat16)]
-    exact = cache.expert(of(library, "demo"), "base", ignore, torch.float32)
+    usual = cache.expert(of(library, "demo", torch.bfloat16), "base", ignore)
+    cache.in_use = [of(library, "demo", torch.bfloat16)]
+    exact = cache.expert(of(library, "demo"), "base", ignore)
     assert (usual.dtype, usual.unet.dtype, exact.dtype, exact.unet.dtype) == (
         torch.bfloat16, torch.bfloat16, torch.float32, torch.float32,
     )  # fmt: skip
     assert {part.dtype for part in cache.loaded()} == {"bfloat16", "float32"}
     cache.trim()
     assert {part.dtype for part in cache.loaded()} == {"bfloat16"}
-    assert cache.expert(of(library, "demo"), "base", ignore).unet is not exact.unet
+    assert cache.expert(of(library, "demo", torch.bfloat16), "base", ignore).unet is usual.unet
 
 
 def test_damaged_weights_are_dropped_and_read_anew(library: Library) -> None:
@@ -181,9 +183,51 @@ def test_a_load_that_fails_leaves_what_was_there(library: Library, tmp_path: Pat
     file.write_bytes(file.read_bytes()[:5000])
     cache = make_cache()
     demo = cache.expert(of(library, "demo"), "base", ignore)
-    cache.in_use = [Use(of(library, "demo"), torch.float32)]
+    cache.in_use = [of(library, "demo")]
     listed = cache.loaded()
     with pytest.raises(ModelError, match="cut: unet could not be loaded"):
         cache.expert(broken, "base", ignore)
     assert cache.loaded() == listed
     assert cache.expert(of(library, "demo"), "base", ignore) is demo
+
+
+def test_what_a_job_uses_stays_when_its_files_are_replaced_and_goes_when_it_has_left(
+    library: Library, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(library.checkpoints["other"].source, tmp_path / "checkpoints" / "mine"))
+    own = Library(tmp_path, load_catalogue())
+    cache = make_cache()
+    use = of(own, "mine")
+    at_work = cache.expert(use, "base", ignore)
+    cache.in_use = [use]
+    file = next((copy / "unet").glob("*.safetensors"))
+    doubled = {name: tensor * 2 for name, tensor in load_file(file).items()}
+    save_file(doubled, file.with_suffix(".new"), {"format": "pt"})
+    file.with_suffix(".new").replace(file)
+    new = cache.expert(of(own, "mine"), "base", ignore)
+    assert cache.holds(at_work)
+    assert new.unet is not at_work.unet
+    old = weakref.ref(at_work.unet)
+    del at_work
+    cache.in_use = []
+    cache.trim()
+    gc.collect()
+    assert old() is None
+    assert cache.holds(new)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"), [("vae", "scaling_factor", 0.5), ("text_encoder_2", "hidden_act", "quick_gelu")]
+)
+def test_equal_weights_with_another_config_are_another_component(
+    library: Library, tmp_path: Path, part: str, key: str, value: object
+) -> None:
+    copy = Path(shutil.copytree(library.checkpoints["other"].source, tmp_path / "checkpoints" / "mine"))
+    config = copy / part / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))
+    cache = make_cache()
+    other = cache.expert(of(library, "other"), "base", ignore)
+    cache.in_use = [of(library, "other")]
+    mine = cache.expert(of(Library(tmp_path, load_catalogue()), "mine"), "base", ignore)
+    assert getattr(mine, part) is not getattr(other, part)
+    assert mine.text_encoder is other.text_encoder

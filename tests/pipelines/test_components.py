@@ -14,6 +14,7 @@ from pipelines.components.cache import ComponentCache
 from pipelines.components.device import choose_device, choose_dtype, choose_model
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
+from pipelines.components.use import Use
 from pipelines.manager import PipelineManager
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.events import Loading
@@ -39,7 +40,7 @@ def find(name: str, tmp_path: Path) -> Selection:
 
 
 def load(folder: Path) -> None:
-    make_cache().expert(find(str(folder), folder), "base", lambda event: None)
+    make_cache().expert(Use(find(str(folder), folder), torch.float32), "base", lambda event: None)
 
 
 def test_a_diffusers_folder_draws_like_the_catalogue_entry(copy_of_demo: Path, tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_diffusers_folder_draws_like_the_catalogue_entry(copy_of_demo: Path, t
 
 def test_loading_reports_progress_from_nothing_to_all(tmp_path: Path) -> None:
     reported: list[Loading] = []
-    make_cache().expert(find("demo", tmp_path), "base", reported.append)
+    make_cache().expert(Use(find("demo", tmp_path), torch.float32), "base", reported.append)
     fractions = [event.fraction for event in reported]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
@@ -126,7 +127,7 @@ def test_a_vae_that_overflows_in_float16_is_kept_in_float32(
 ) -> None:
     config_file = copy_of_demo / "vae" / "config.json"
     config_file.write_text(json.dumps({**json.loads(config_file.read_text()), "force_upcast": True}))
-    expert = make_cache(dtype).expert(find(str(copy_of_demo), copy_of_demo), "base", lambda event: None)
+    expert = make_cache(dtype).expert(Use(find(str(copy_of_demo), copy_of_demo), dtype), "base", lambda event: None)
     assert (expert.dtype, expert.vae_dtype, expert.vae.dtype) == (dtype, expected, expected)
 
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from pipelines.components.expert import Expert
+from pipelines.components.use import Use
 from pipelines.diffusion.conditioner import Conditioner
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
@@ -224,7 +225,7 @@ def test_float_pixels_of_a_batch_equal_those_of_single_runs_to_a_thousandth(
         size = {"width": 256, "height": 256, "num_inference_steps": 6}
         request = make_request(TextToImageRequest, {"prompt": PROMPT, **size, **values})
         run = TASKS["text_to_image"].prepare(
-            request, None, lambda name: conditioner.condition(request, own, name, print)
+            request, None, lambda name: conditioner.condition(request, Use(own, torch.float32), name, print)
         )
         while not run.is_done:
             run.advance()
@@ -280,7 +281,7 @@ def test_all_tasks_and_both_experts_share_the_same_objects(
 ) -> None:
     before = {name: id(module) for name, module in base.modules.items()}
     draw_each_task(manager, picture, mask)
-    again = manager.components.expert(own, "base", lambda event: None)
+    again = manager.components.expert(Use(own, torch.float32), "base", lambda event: None)
     assert again is base
     assert {name: id(module) for name, module in again.modules.items()} == before
     assert refiner.vae is base.vae

@@ -1,5 +1,6 @@
 """It heals itself: whatever fails for want of memory or precision is done again, and leaves no trace."""
 
+import errno
 import gc
 import random
 import shutil
@@ -13,12 +14,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from pipelines.components import cache
 from pipelines.components.memory import Memory
+from pipelines.components.use import Use
 from pipelines.diffusion import latents, run
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
-from pipelines.schema.errors import MemoryShort, ModelError, NumericalError
-from pipelines.schema.events import Noticed, Result
+from pipelines.prompts.encoding import PromptEncoder
+from pipelines.schema.errors import MemoryShort, ModelError, NumericalError, RunError
+from pipelines.schema.events import Noticed, Result, Step
 from pipelines.schema.requests import TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
 
@@ -55,7 +59,13 @@ Planting = Callable[..., Plant]
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Planting:
     """Plants a fault in what the engine calls for a step, a decode or a load; pulled out by `monkeypatch.undo()`."""
-    places = {"step": (run, "predict_noise"), "decode": (latents, "decode_pixels"), "load": (Memory, "place")}
+    places = {
+        "read": (cache, "load_part"),
+        "load": (Memory, "place"),
+        "encode": (PromptEncoder, "encode_pair"),
+        "step": (run, "predict_noise"),
+        "decode": (latents, "decode_pixels"),
+    }
 
     def plant_it(where: str, first: int, times: int, fault: Callable[[Any], Any]) -> Plant:
         owner, name = places[where]
@@ -105,7 +115,7 @@ def test_out_of_memory_at_a_random_step_climbs_the_ladder_and_draws_the_same_pic
     healer: PipelineManager, healthy: np.ndarray, plant: Planting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = random.Random(0)
-    for _ in range(90):
+    for _ in range(100):
         times = points.choice([1] * 9 + [2, 3, 4])
         plant("step", points.randint(1, STEPS), times, run_out)
         job = submit(healer)
@@ -136,7 +146,7 @@ def test_out_of_memory_while_loading_is_tried_again(
     healer: PipelineManager, healthy: np.ndarray, plant: Planting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = random.Random(2)
-    for _ in range(30):
+    for _ in range(20):
         times = points.choice([1] * 5 + [2])
         healer.components.clear()
         plant("load", points.randint(1, 4), times, run_out)
@@ -145,6 +155,77 @@ def test_out_of_memory_while_loading_is_tried_again(
         assert result.notices == LADDER[:times]
         assert np.array_equal(pixels(submit(healer).result(60)), healthy)
         assert healer.status().memory == "full"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+@pytest.mark.parametrize("where", ["read", "load", "encode", "step", "decode"])
+def test_every_stage_knows_an_error_of_memory_whatever_its_words(
+    healer: PipelineManager,
+    healthy: np.ndarray,
+    plant: Planting,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: Exception,
+) -> None:
+    def fail(_call: Any) -> Any:
+        raise error
+
+    if where in ("read", "load"):
+        healer.components.clear()
+    plant(where, 1, 1, fail)
+    result = submit(healer).result(60)
+    monkeypatch.undo()
+    assert result.notices == ("vae_tiled",)
+    assert np.array_equal(pixels(submit(healer).result(60)), healthy)
+
+
+def test_a_memory_mode_that_cannot_be_put_back_costs_nobody_a_picture(
+    healer: PipelineManager, healthy: np.ndarray, plant: Planting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_memory: Memory) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    plant("step", 2, 1, run_out)
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "relax", fail)
+        assert submit(healer).result(60).notices == ("vae_tiled",)
+    monkeypatch.undo()
+    assert np.array_equal(pixels(submit(healer).result(60)), healthy)
+    assert healer.status().memory == "full"
+
+
+def test_a_preload_that_runs_out_of_memory_climbs_the_ladder(
+    plant: Planting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, healthy: np.ndarray
+) -> None:
+    settings = Settings(model="demo", device="cpu", dtype="float32", output_dir=tmp_path, preload=True)
+    plant("load", 3, 2, run_out)
+    manager = PipelineManager(settings)
+    monkeypatch.undo()
+    assert np.array_equal(pixels(submit(manager).result(60)), healthy)
+    manager.close()
+    plant("load", 1, 99, run_out)
+    with pytest.raises(MemoryShort):
+        PipelineManager(settings)
+
+
+def test_a_preload_that_fails_in_an_unknown_way_ends_with_a_sentence(
+    plant: Planting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_call: Any) -> Any:
+        raise RuntimeError("planted")
+
+    plant("load", 1, 99, fail)
+    with pytest.raises(RunError, match="the model could not be loaded"):
+        PipelineManager(Settings(model="demo", device="cpu", output_dir=tmp_path, preload=True))
 
 
 def test_when_nothing_is_left_to_put_aside_a_sentence_says_what_to_do(
@@ -158,15 +239,18 @@ def test_when_nothing_is_left_to_put_aside_a_sentence_says_what_to_do(
     assert np.array_equal(pixels(submit(healer).result(60)), healthy)
 
 
-def test_a_job_that_ran_out_of_memory_does_not_change_the_pictures_of_another(
+def test_no_picture_changes_without_a_word_when_another_job_runs_out_of_memory(
     healer: PipelineManager, plant: Planting
 ) -> None:
-    alone = [pixels(submit(healer, seed=seed, num_inference_steps=12).result(60)) for seed in (5, 6)]
+    large = {"num_inference_steps": 6, "width": 192, "height": 192}  # larger than a tile
+    alone = [pixels(submit(healer, seed=seed, **large).result(60)) for seed in (5, 6)]
     plant("step", 6, 1, run_out)
-    results = [job.result(60) for job in [submit(healer, seed=seed, num_inference_steps=12) for seed in (5, 6)]]
-    assert sum(bool(result.notices) for result in results) == 1
+    results = [job.result(60) for job in [submit(healer, seed=seed, **large) for seed in (5, 6)]]
+    assert any(result.notices for result in results)
     for result, expected in zip(results, alone, strict=True):
-        assert np.abs(pixels(result).astype(float) - expected).mean() < 2
+        assert result.notices in ((), ("vae_tiled",))
+        assert np.array_equal(pixels(result), expected) or result.notices
+        assert np.abs(pixels(result).astype(float) - expected).mean() < 4
 
 
 @pytest.mark.parametrize("fault", [to_nan, to_infinity])
@@ -193,12 +277,28 @@ def test_weights_that_were_damaged_in_memory_are_read_anew(
     own = healer.library.select(TextToImageRequest(), healer.model)
     submit(healer, prompt="another, so that the fox is not encoded any more").result(60)
     with torch.inference_mode():
-        for weight in healer.components.expert(own, "base", lambda event: None).modules[part].parameters():
+        for weight in (
+            healer.components.expert(Use(own, torch.float32), "base", lambda event: None).modules[part].parameters()
+        ):
             weight.fill_(float("nan"))
     result = submit(healer, prompt=f"never encoded before: {part}").result(60)
     assert result.notices == ("weights_reloaded",)
     assert np.array_equal(pixels(submit(healer).result(60)), healthy)
     assert submit(healer).result(60).notices == ()
+
+
+def test_damaged_weights_are_reloaded_for_every_job_that_uses_them(
+    healer: PipelineManager, healthy: np.ndarray
+) -> None:
+    own = healer.library.select(TextToImageRequest(), healer.model)
+    jobs = [submit(healer, num_inference_steps=60) for _ in range(2)]
+    for job in jobs:
+        next(event for event in job.events() if isinstance(event, Step))
+    with torch.inference_mode():
+        unet = healer.components.expert(Use(own, torch.float32), "base", lambda event: None).unet
+        next(unet.parameters()).fill_(float("nan"))
+    assert [job.result(60).notices for job in jobs] == [("weights_reloaded",)] * 2
+    assert np.array_equal(pixels(submit(healer).result(60)), healthy)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
-from pipelines.components import hub
+from pipelines.components import download
 from pipelines.components.hub import fetch, is_cached
 from pipelines.schema.errors import Cancelled, ModelError
 from pipelines.schema.events import Loading
@@ -183,8 +183,8 @@ def online(served: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(hub, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(download, "REPORT_SECONDS", 0.0)
     yield served
     close_session()
 
@@ -327,7 +327,7 @@ def test_progress_is_told_in_bytes_and_ends_at_the_total(online: Hub, model: Mod
 def test_progress_is_told_several_times_a_second_at_most(
     online: Hub, model: ModelEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "REPORT_SECONDS", 60.0)
+    monkeypatch.setattr(download, "REPORT_SECONDS", 60.0)
     events: list[Loading] = []
     fetch(model, None, events.append)
     assert [event.fraction for event in events] == [0.0, 1.0]
@@ -367,6 +367,15 @@ def test_a_server_that_knows_no_ranges_sends_the_file_anew(online: Hub, model: M
     folder = fetch(model, ("unet",), events.append)
     assert (folder / name).read_bytes() == WANTED[name]
     assert events[-1].done_bytes == events[-1].total_bytes == max(event.done_bytes or 0 for event in events)
+
+
+def test_a_file_that_comes_anew_near_its_end_comes_once(online: Hub, model: ModelEntry) -> None:
+    name = "unet/diffusion_pytorch_model.fp16.safetensors"
+    online.cut_once[name] = len(WANTED[name]) - 10
+    online.knows_ranges = False
+    folder = fetch(model, ("unet",), silent)
+    assert (folder / name).read_bytes() == WANTED[name]
+    assert online.asked.count(name) == 2
 
 
 def test_stop_ends_a_download_soon_and_keeps_what_is_there(online: Hub, model: ModelEntry) -> None:
@@ -469,7 +478,7 @@ def test_a_disk_too_small_is_told_before_anything_is_downloaded(
     online: Hub, model: ModelEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(hub.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ModelError, match=r"Model B needs 0\.0 GB more on the disk, and 0\.0 GB are free"):
         fetch(model, None, silent)
     assert online.asked == []

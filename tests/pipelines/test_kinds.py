@@ -63,6 +63,7 @@ def header(shapes: Shapes, dtype: str = "F16") -> Header:
         (pair("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", 2048, style="peft"), "lora"),
         (pair("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v", 2048, style="old"), "lora"),
         (pair("text_encoder_2.text_model.encoder.layers.0.self_attn.q_proj", 1280, style="peft"), "lora"),
+        (pair("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", style="peft"), "lora"),
         (
             pair("base_model.model.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", 2048, style="peft"),
             "lora",
@@ -89,7 +90,18 @@ def test_what_the_studio_uses_is_told(shapes: Shapes, name: KindName) -> None:
         (pair("transformer.single_transformer_blocks.0.attn.to_q", 3072, style="peft"), "a Flux LoRA"),
         (pair("lora_unet_joint_blocks_0_context_block_attn_qkv", 1536), "an SD3 LoRA"),
         (pair("diffusion_model.blocks.0.cross_attn.k", 5120, style="peft"), "a LoRA for another model"),
-        ({"lora_unet_x.hada_w1_a": (4, 4)}, "a LyCORIS file (LoHa, LoKr or alike)"),
+        ({"lora_unet_x.hada_w1_a": (4, 4)}, "a LoHa"),
+        ({"lora_unet_x.lokr_w1": (4, 4)}, "a LoKr"),
+        ({"lora_unet_x.oft_blocks": (4, 4, 4)}, "an OFT"),
+        ({"lora_unet_x.on_input": ()}, "an IA3"),
+        ({**pair("lora_unet_x"), "lora_unet_y.diff_b": (4,)}, "a LyCORIS file with whole differences"),
+        ({**pair("lora_unet_x"), "lora_unet_x.lora_mid.weight": (4, 4, 3, 3)}, "a Tucker-decomposed LoCon"),
+        ({**pair("lora_unet_x"), "lora_unet_x.dora_scale": (640, 1)}, "a DoRA"),
+        ({**pair("unet.x", style="peft"), "unet.x.lora_magnitude_vector": (640,)}, "a DoRA"),
+        ({**pair("unet.x", style="peft"), "unet.x.lora_magnitude_vector.weight": (640,)}, "a DoRA"),
+        (pair("base_model.model.text_model.encoder.layers.0.mlp.fc1", style="peft"), "a LoRA for another model"),
+        (pair("input_blocks.4.1.transformer_blocks.0.attn1.to_q"), "a LoRA for another model"),
+        (pair("lora_prior_unet_down_blocks_1"), "a LoRA for another model"),
         ({"emb_params": (3, 768)}, "an SD 1.5 textual inversion"),
         ({"neg": (768,)}, "an SD 1.5 textual inversion"),
         ({"emb_params": (3, 1024)}, "an SD 2 textual inversion"),
@@ -124,6 +136,10 @@ def test_what_it_does_not_use_is_told_by_name(shapes: Shapes, title: str) -> Non
     assert tell_kind(header(shapes)) == Kind("other", title)
 
 
+def test_a_checkpoint_is_no_lora_of_another_method_by_its_names() -> None:
+    assert tell_kind(header({**BASE, f"{UNET}diff.weight": (1,)})).name == "base"
+
+
 def test_a_wrong_kind_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file(
@@ -146,7 +162,6 @@ LORA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
         ({**pair(LORA), f"{LORA}.lora_up.weight": (4,)}, "must be of one rank"),
         (pair(LORA, rank=0), f"must be of a rank from 1 to {MAX_LORA_RANK}, not 0"),
         (pair(LORA, rank=MAX_LORA_RANK + 1), f"must be of a rank from 1 to {MAX_LORA_RANK}"),
-        ({**pair(LORA), f"{LORA}.lora_mid.weight": (4, 4, 3, 3)}, "a kind of LoRA that is not known here"),
         ({"clip_l": (2, 768), "clip_g": (3, 1280)}, "as many rows, not 2 and 3"),
         ({"clip_l": (768,), "clip_g": (1280,)}, "must each be rows of one width"),
         ({"clip_l": (76, 768), "clip_g": (76, 1280)}, "from 1 to 75 rows, not 76"),
@@ -170,5 +185,5 @@ def test_weights_that_are_no_floating_point_numbers_are_refused(shapes: Shapes) 
 
 def test_what_fits_passes() -> None:
     convolution = {f"{LORA}_c.lora_down.weight": (4, 8, 3, 3), f"{LORA}_c.lora_up.weight": (16, 4, 1, 1)}
-    found = header({**pair(LORA), **convolution, f"{LORA}.alpha": (), f"{LORA}.dora_scale": (640, 1)})
+    found = header({**pair(LORA), **convolution, f"{LORA}.alpha": ()})
     check_shapes(found, tell_kind(found))

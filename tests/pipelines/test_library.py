@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.components import folders as module
+from pipelines.components.diffusers_folder import check_folder
 from pipelines.components.library import Library
+from pipelines.diffusion.schedulers import SCHEDULERS
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import AddOn, Catalogue, ModelEntry, load_catalogue
 from pipelines.schema.requests import GenerationRequest, TextToImageRequest, make_request
@@ -102,7 +104,7 @@ def test_what_cannot_be_used_is_refused_by_name(folder: Path) -> None:
     library = Library(folder, CATALOGUE)
     assert reasons(library) == {
         "checkpoints/half.safetensors": "half.safetensors is a UNet alone, not an SDXL checkpoint",
-        "checkpoints/lost.safetensors": "lost.safetensors is an SDXL LoRA; it belongs into loras/",
+        "checkpoints/lost.safetensors": "lost.safetensors is an SDXL LoRA; it belongs in loras/",
         "checkpoints/pickle.ckpt": "pickle.ckpt is a pickle, and those are never read; only .safetensors files are",
         "loras/disguised.safetensors": "disguised.safetensors is no whole safetensors file: "
         "it is a pickle under another name, and those are never read",
@@ -143,11 +145,106 @@ def test_a_diffusers_folder_is_one_checkpoint_with_its_own_refiner(folder: Path)
     ],
 )
 def test_a_foreign_diffusers_folder_is_refused(folder: Path, change: dict, reason: str) -> None:
-    mine = folder / "checkpoints" / "mine"
-    shutil.copytree(DEMO, mine)
-    config = json.loads((mine / "unet" / "config.json").read_text())
-    (mine / "unet" / "config.json").write_text(json.dumps(config | change))
+    write_changed(folder, "unet/config.json", change)
     assert reasons(Library(folder, CATALOGUE)) == {"checkpoints/mine": reason}
+
+
+def write_changed(folder: Path, file: str, change: dict) -> Path:
+    """A copy of the embedded model whose config says something else; a field that becomes `...` is gone."""
+    mine = Path(shutil.copytree(DEMO, folder / "checkpoints" / "mine"))
+    config = json.loads((mine / file).read_text()) | change
+    (mine / file).write_text(json.dumps({field: value for field, value in config.items() if value is not ...}))
+    return mine
+
+
+NO_DDPM = "; SDXL's is that of DDPM"
+BETAS = "trained_betas must be a number between 0 and 1 for each training step"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"_class_name": "EDMEulerScheduler"}, f"the model uses the EDM schedule{NO_DDPM}"),
+        ({"_class_name": "EDMDPMSolverMultistepScheduler"}, f"the model uses the EDM schedule{NO_DDPM}"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, f"the model uses flow matching{NO_DDPM}"),
+        ({"_class_name": "ScoreSdeVeScheduler"}, f"the model uses the scheduler 'ScoreSdeVeScheduler'{NO_DDPM}"),
+        ({"_class_name": ["DDIMScheduler"]}, f"the model uses the scheduler \"['DDIMScheduler']\"{NO_DDPM}"),
+        ({"_class_name": ...}, f"the model uses the scheduler 'None'{NO_DDPM}"),
+        ({"prediction_type": "flow_prediction"}, "prediction_type must be one of epsilon, v_prediction"),
+        ({"timestep_spacing": []}, "timestep_spacing must be one of leading, linspace, trailing"),
+        ({"beta_schedule": "cosine"}, "beta_schedule must be one of scaled_linear, linear, squaredcos_cap_v2"),
+        ({"beta_start": "0.1"}, "beta_start must be a number between 0 and 1"),
+        ({"beta_start": 0}, "beta_start must be a number between 0 and 1"),
+        ({"beta_end": True}, "beta_end must be a number between 0 and 1"),
+        ({"beta_end": float("nan")}, "beta_end must be a number between 0 and 1"),
+        ({"beta_end": 1e999}, "beta_end must be a number between 0 and 1"),
+        ({"num_train_timesteps": 1e3}, "num_train_timesteps must be a whole number from 1 to 10000"),
+        ({"num_train_timesteps": 0}, "num_train_timesteps must be a whole number from 1 to 10000"),
+        ({"num_train_timesteps": 10_001}, "num_train_timesteps must be a whole number from 1 to 10000"),
+        ({"trained_betas": 0.5}, BETAS),
+        ({"trained_betas": [0.1] * 999}, BETAS),
+        ({"trained_betas": [0.1] * 999 + ["0.1"]}, BETAS),
+    ],
+)
+def test_a_folder_that_was_trained_on_another_schedule_is_refused(folder: Path, change: dict, problem: str) -> None:
+    write_changed(folder, "scheduler/scheduler_config.json", change)
+    found = reasons(Library(folder, CATALOGUE))
+    assert found == {"checkpoints/mine": f"mine/scheduler/scheduler_config.json: {problem}"}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            {"latents_mean": [0.0] * 4},
+            "the VAE sets latents_mean, as Playground 2.5 does; SDXL's latents are scaled by one number",
+        ),
+        (
+            {"latents_std": 0},
+            "the VAE sets latents_std, as Playground 2.5 does; SDXL's latents are scaled by one number",
+        ),
+        ({"latent_channels": 16}, "the VAE must have 4 latent channels, not 16"),
+        ({"scaling_factor": "0.13"}, "scaling_factor must be a positive number"),
+        ({"scaling_factor": 0.0}, "scaling_factor must be a positive number"),
+        ({"scaling_factor": 1e999}, "scaling_factor must be a positive number"),
+    ],
+)
+def test_a_folder_whose_vae_would_give_other_colours_is_refused(folder: Path, change: dict, problem: str) -> None:
+    mine = write_changed(folder, "vae/config.json", change)
+    assert reasons(Library(folder, CATALOGUE)) == {"checkpoints/mine": f"mine/vae/config.json: {problem}"}
+    with pytest.raises(ModelError, match=r"^vae/config\.json: "):
+        check_folder(mine / "vae")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"trained_betas": [0.1] * 1000}, {"prediction_type": "v_prediction"}, {"beta_start": ..., "trained_betas": ...}]
+    + [{"_class_name": scheduler.__name__} for scheduler, _ in SCHEDULERS.values()],
+)
+def test_a_folder_with_any_scheduler_of_the_ddpm_family_is_found(folder: Path, change: dict) -> None:
+    write_changed(folder, "scheduler/scheduler_config.json", change)
+    library = Library(folder, CATALOGUE)
+    assert library.refused == ()
+    assert "mine" in library.checkpoints
+
+
+@pytest.mark.parametrize("place", ["", "text_encoder/", "text_encoder_2/", "unet/", "tokenizer/", "scheduler/"])
+def test_a_folder_with_an_adapter_in_it_is_refused(folder: Path, place: str) -> None:
+    mine = Path(shutil.copytree(DEMO, folder / "checkpoints" / "mine"))
+    check_folder(mine)
+    (mine / place / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/elsewhere"}))
+    reason = f"mine/{place}adapter_config.json: the folder holds an adapter, and those are no part of a checkpoint"
+    assert reasons(Library(folder, CATALOGUE)) == {"checkpoints/mine": reason}
+    with pytest.raises(ModelError, match="adapter_config"):
+        check_folder(mine)
+
+
+def test_a_folder_that_holds_some_parts_alone_is_checked_for_what_is_there(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    for part in ("unet", "tokenizer"):
+        shutil.copytree(DEMO / part, parts / part)
+    check_folder(parts)
+    check_folder(DEMO / "vae")
 
 
 def test_a_diffusers_folder_of_pickles_is_refused(folder: Path) -> None:
@@ -277,9 +374,7 @@ def test_a_path_that_is_known_already_keeps_its_entry(folder: Path, tmp_path: Pa
 
 def test_what_is_neither_a_name_nor_a_model_is_answered_with_the_known_ones(folder: Path, tmp_path: Path) -> None:
     library = Library(folder, CATALOGUE)
-    rule = (
-        r"^model must be one of demo, demo-refiner, far, a \.safetensors checkpoint, or a folder that holds model_index"
-    )
+    rule = r"^model must be one of demo, far, a \.safetensors checkpoint, or a folder that holds model_index"
     for name in ("unknown", str(tmp_path)):
         with pytest.raises(ModelError, match=rule):
             library.find_model(name)

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pipelines.components.expert import Expert
+from pipelines.components.use import Use
 from pipelines.manager import PipelineManager
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import load_catalogue
-from pipelines.schema.requests import TextToImageRequest, make_request
+from pipelines.schema.requests import RefineRequest, TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
 from tests.adapter_files import write_diffusers_lora, write_embedding, write_kohya_lora
 
@@ -59,7 +61,7 @@ def draw(manager: PipelineManager, prompt: str = "a fox", **values: Any) -> np.n
 def weights(manager: PipelineManager) -> dict[str, torch.Tensor]:
     """Every weight of the base, by a name that layers put beside it do not change."""
     own = manager.library.select(TextToImageRequest(), manager.model)
-    modules = manager.components.expert(own, "base", lambda event: None).modules
+    modules = manager.components.expert(Use(own, torch.float32), "base", lambda event: None).modules
     return {
         f"{part}.{name.replace('.base_layer', '')}": weight.clone()
         for part, module in modules.items()
@@ -164,7 +166,7 @@ def test_a_file_that_cannot_be_used_is_listed_with_the_reason_and_harms_nothing(
         assert refused.file == f"{room}/planted.safetensors"
         assert "planted.safetensors" in refused.reason
         assert str(models) not in refused.reason
-        with pytest.raises(InvalidRequest, match="must be one of"):
+        with pytest.raises(InvalidRequest, match=r"loras must be one of .*; planted\.safetensors "):
             draw(own_files, loras=[{"name": "planted"}])
         assert np.array_equal(draw(own_files), plain)
     finally:
@@ -181,3 +183,61 @@ def test_a_checkpoint_put_into_the_folder_is_there_after_a_rescan(own_files: Pip
     own_files.rescan()
     assert "mine" in [entry.name for entry in own_files.choices("model")]
     assert np.array_equal(draw(own_files, model="mine"), plain)
+
+
+def test_files_that_were_replaced_are_read_anew(own_files: PipelineManager, models: Path, base: Expert) -> None:
+    widths = [encoder.config.hidden_size for encoder in (base.text_encoder, base.text_encoder_2) if encoder is not None]
+    lora, embedding = models / "loras" / "changing.safetensors", models / "embeddings" / "changing-too.safetensors"
+    drawn = []
+    for seed in (11, 12):
+        write_kohya_lora(models / "new", base.unet, base.text_encoder, base.text_encoder_2, seed=seed).replace(lora)
+        write_embedding(models / "new", *widths, seed=seed).replace(embedding)
+        own_files.rescan()
+        drawn.append((draw(own_files, loras=[{"name": "changing"}]), draw(own_files, "a fox, changing-too")))
+    (first_lora, first_embedding), (second_lora, second_embedding) = drawn
+    assert not np.array_equal(first_lora, second_lora)
+    assert not np.array_equal(first_embedding, second_embedding)
+
+
+def test_a_refiner_of_other_latents_is_refused_by_name(own_files: PipelineManager) -> None:
+    with pytest.raises(InvalidRequest, match="refiner must be made for pictures of 256 pixels, as Studio demo is"):
+        draw(own_files, refiner="sdxl-refiner", denoising_end=0.5, num_inference_steps=10)
+
+
+def test_with_a_budget_checkpoints_are_drawn_side_by_side_as_far_as_it_reaches(models: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        target = models / "checkpoints" / name
+        if not target.exists():
+            shutil.copytree(load_catalogue().checkpoints["demo"].source, target)
+    unets = {0.0: 1, 1.0: 3}
+    for budget, expected in unets.items():
+        settings = Settings(
+            model="demo", device="cpu", models_dir=models, output_dir=tmp_path, memory_budget=budget, max_running=4
+        )
+        manager = PipelineManager(settings)
+        steps = {"num_inference_steps": 12, "width": 128, "height": 128, "prompt": "a fox", "seed": 1}
+        requests = [make_request(TextToImageRequest, {**steps, "model": name}) for name in ("demo", "one", "two")]
+        jobs = [manager.submit(request, owner) for owner, request in zip("abc", requests, strict=True)]
+        most = 0
+        while not all(job.is_finished for job in jobs):
+            most = max(most, sum(part.name == "unet" for part in manager.status().components))
+            time.sleep(0.01)
+        assert [job.result(60).model for job in jobs] == ["demo", "one", "two"]
+        assert most == expected
+        manager.close()
+
+
+def test_a_refiner_refuses_what_it_would_ignore(own_files: PipelineManager, picture: Path) -> None:
+    for field, value in (("loras", [{"name": "ink"}]), ("prompt_2", "a cat"), ("negative_prompt_2", "a cat")):
+        request = make_request(RefineRequest, {"image": picture, "prompt": "a fox", field: value})
+        with pytest.raises(InvalidRequest, match=f"^{field} must be empty"):
+            own_files.submit(request)
+
+
+def test_a_model_that_is_not_there_is_said_to_be_so(own_files: PipelineManager, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"there is no file or folder '.*gone\.safetensors'"):
+        own_files.library.find_model(str(tmp_path / "gone.safetensors"))
+    page = tmp_path / "page.safetensors"
+    page.write_text("<!DOCTYPE html><title>Log in</title>")
+    with pytest.raises(ModelError, match="it is text, perhaps a web page"):
+        own_files.library.find_model(str(page))

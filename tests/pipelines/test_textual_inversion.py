@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +196,43 @@ def test_vectors_are_read_in_the_encoders_precision(base: Expert, file: Path) ->
     )
     encoded = encode(half, Inversions(half, [("easynegative", file)]), "a fox easynegative")
     assert {tensor.dtype for tensor in encoded} == {torch.bfloat16}
+
+
+def test_no_tokenizer_is_copied_before_it_is_asked_for(
+    base: Expert, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[object] = []
+    deepcopy = copy.deepcopy
+    monkeypatch.setattr(copy, "deepcopy", lambda original, *rest: copied.append(original) or deepcopy(original, *rest))
+    inversions = Inversions(base, [("easynegative", file)])
+    assert inversions.key
+    assert inversions.rewrite("easynegative") != "easynegative"
+    assert copied == []
+    tokenizers = inversions.tokenizers
+    assert base.tokenizer in copied
+    copied.clear()
+    assert inversions.tokenizers is tokenizers
+    plain = Inversions(base, ())
+    assert (plain.tokenizers[0] is base.tokenizer, plain.tokenizers[1] is base.tokenizer_2) == (True, True)
+    assert copied == []
+
+
+def test_a_file_that_is_written_anew_is_another_key(base: Expert, file: Path) -> None:
+    before = Inversions(base, [("learnt", file)]).key
+    assert Inversions(base, [("learnt", file)]).key == before
+    written = file.stat().st_mtime_ns
+    os.utime(file, ns=(written, written + 1))
+    later = Inversions(base, [("learnt", file)]).key
+    write_embedding(file, *widths(base), vectors=4)
+    os.utime(file, ns=(written, written))
+    longer = Inversions(base, [("learnt", file)]).key
+    assert len({before, later, longer}) == 3
+
+
+def test_a_file_that_is_gone_is_refused(base: Expert, file: Path) -> None:
+    file.unlink()
+    with pytest.raises(ModelError, match=r"learnt\.safetensors could not be read"):
+        Inversions(base, [("learnt", file)])
 
 
 def nan() -> torch.Tensor:
