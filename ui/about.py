@@ -25,15 +25,14 @@ def build_about(manager: "PipelineManager") -> tuple[gr.HTML, gr.HTML]:
     return found, loaded
 
 
-def names_by_kind(manager: "PipelineManager") -> dict[str, set[str]]:
-    """The names that may be chosen, by their kind."""
-    return {kind: {entry.name for entry in manager.choices(kind)} for kind in KINDS}
+def known_names(manager: "PipelineManager") -> set[str]:
+    """The names that the library knows; what may be chosen leaves a deleted file out before the folders are read."""
+    return {*manager.library.checkpoints, *manager.library.add_ons}
 
 
-def describe_rescan(before: dict[str, set[str]], after: dict[str, set[str]], language: str) -> str:
+def describe_rescan(before: set[str], after: set[str], language: str) -> str:
     """What came and what went between two looks into the folders."""
-    old, new = set().union(*before.values()), set().union(*after.values())
-    told = [("about.new", sorted(new - old)), ("about.gone", sorted(old - new))]
+    told = [("about.new", sorted(after - before)), ("about.gone", sorted(before - after))]
     sentences = [say(key, language, names=", ".join(names)) for key, names in told if names]
     return " ".join(sentences) or say("about.nothing_new", language)
 

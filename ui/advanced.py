@@ -7,13 +7,13 @@ from ui.framing import build_framing
 from ui.guidance import build_guidance
 
 
-def build_advanced(fields: Fields) -> None:
-    """One fold that holds all of it."""
+def build_advanced(fields: Fields, *, encoders: int = 2) -> None:
+    """One fold that holds all of it; where only one of the text encoders reads, it has no prompt of its own."""
     with section("advanced"):
         build_framing(fields)
         build_guidance(fields)
         with section("text_encoders"):
-            for name in ("prompt_2", "negative_prompt_2"):
+            for name in ("prompt_2", "negative_prompt_2") if encoders > 1 else ():
                 fields.add(name, gr.Textbox("", lines=2, max_lines=8, **fields.labels(name)))
             fields.slider("clip_skip", step=1)
         fields.entry("vae", "vae", "choice.vae.own")

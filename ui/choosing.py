@@ -1,5 +1,6 @@
 """The model: chosen once for the whole page, and by each visitor for themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from pipelines.schema.models import Entry, ModelEntry
-from ui.about import describe_rescan, names_by_kind, show_found
+from ui.about import describe_rescan, known_names, show_found
+from ui.entries import title_of
 from ui.fields import Show
+from ui.framing import BOXES
 from ui.i18n import ENGLISH, language_of, say, word
-from ui.loras import defaults_with_loras
+from ui.loras import as_rows, defaults_with_loras, fitting_loras, read_loras
 from ui.refiner import list_refiners
 from ui.sampling import FEW_STEPS, list_levels
 from ui.view import View
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 TAKEN_OVER = (
     "num_inference_steps", "guidance_scale", "scheduler", "timestep_spacing", "sigmas", "timesteps",
-    "guidance_rescale", "clip_skip", "denoising_end", "vae",
+    "guidance_rescale", "clip_skip", "denoising_end", "vae", *BOXES,
 )  # fmt: skip
 """The fields that a chosen model sets: to what its entry says, else to what the schema says."""
 
@@ -55,14 +58,12 @@ def list_models(manager: "PipelineManager", language: str) -> list[tuple[str, st
 
 
 def _describe_model(manager: "PipelineManager", entry: Entry, language: str) -> str:
-    parts = [entry.title]
+    facts = []
     if isinstance(entry, ModelEntry):
-        parts.append(f"{entry.native_size} px")
+        facts.append(f"{entry.native_size} px")
         if entry.kind == "inpainting":
-            parts.append(say("choice.model.inpainting", language))
-    if not manager.is_here(entry):
-        parts.append(say("choice.model.download", language))
-    return " · ".join(parts)
+            facts.append(say("choice.model.inpainting", language))
+    return title_of(manager, entry, language, *facts)
 
 
 def show_note(manager: "PipelineManager", model: ModelEntry, language: str) -> str:
@@ -92,7 +93,7 @@ def bind_choosing(
     def show(client: gr.Request, name: Any, *loras: Any) -> list[Any]:
         model, language = find_model(name), language_of(client)
         return [look(model, language) for _, look in followers] + [
-            show_quality(view, model, rows) for view, rows in zip(views.values(), loras, strict=True)
+            show_quality(view, model, rows) for view, rows in with_rows(views, loras)
         ]
 
     def renew(client: gr.Request, name: Any, *loras: Any) -> list[Any]:
@@ -102,18 +103,20 @@ def bind_choosing(
         return [box, show_found(manager, language_of(client)), *show(client, kept, *loras)]
 
     def rescan(client: gr.Request, name: Any, *loras: Any) -> list[Any]:
-        before = names_by_kind(manager)
+        before = known_names(manager)
         manager.rescan()
-        sentence = describe_rescan(before, names_by_kind(manager), language_of(client))
+        sentence = describe_rescan(before, known_names(manager), language_of(client))
         box, _, *rest = renew(client, name, *loras)
         return [box, show_found(manager, language_of(client), sentence), *rest]
 
-    def take_over(name: Any, *loras: Any) -> list[Any]:
-        pairs = zip(views.values(), loras, strict=True)
-        return [value for view, rows in pairs for value in values_taken_over(view, find_model(name), rows)]
+    def take_over(client: gr.Request, name: Any, *loras: Any) -> list[Any]:
+        model, language = find_model(name), language_of(client)
+        pairs = with_rows(views, loras)
+        return [value for view, rows in pairs for value in values_taken_over(view, model, rows, language)]
 
     quiet: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
-    inputs = [choosing.model, *(view.fields.components["loras"] for view in views.values())]
+    rows = [view.fields.components["loras"] for view in views.values() if "loras" in view.fields.components]
+    inputs = [choosing.model, *rows]
     renewed = [choosing.model, choosing.found, *parts]
     taken_over = [part for view in views.values() for part in parts_taken_over(view)]
     choosing.model.change(show, inputs, parts, queue=False, **quiet)
@@ -124,21 +127,31 @@ def bind_choosing(
     )
 
 
+def with_rows(views: dict[str, View], loras: Sequence[Any]) -> list[tuple[View, Any]]:
+    """Every tab with the rows of its LoRAs; `loras` holds them for those tabs alone that have any."""
+    rows = iter(loras)
+    return [(view, next(rows) if "loras" in view.fields.components else None) for view in views.values()]
+
+
 def parts_taken_over(view: View) -> list[Component]:
     """The inputs that the choice of a model fills."""
     components = view.fields.components
-    return [components[name] for name in (*TAKEN_OVER, "refiner", "width", "height") if name in components]
+    return [components[name] for name in (*TAKEN_OVER, "refiner", "width", "height", "loras") if name in components]
 
 
-def values_taken_over(view: View, model: ModelEntry, loras: Any) -> list[Any]:
+def values_taken_over(view: View, model: ModelEntry, loras: Any, language: str) -> list[Any]:
     """Values for `parts_taken_over`: the model's, under those of the LoRAs that stay chosen."""
     fields = view.fields
     defaults = defaults_for(view, model, loras)
     names = [name for name in TAKEN_OVER if name in fields.components]
     values = [fields.write(name, defaults.get(name, fields.describe(name).default)) for name in names]
     side = str(model.native_size) if fields.task == "text_to_image" else ""
-    refiners = list_refiners(fields, model)
-    return [*values, gr.update(choices=refiners, value=refiners[0][1]), side, side]
+    refiners = list_refiners(fields, model, language)
+    values += [gr.update(choices=refiners, value=refiners[0][1]), side, side]
+    if "loras" in fields.components:
+        kept = fitting_loras(fields, model, loras)
+        values.append(gr.skip() if kept == read_loras(loras) else as_rows(kept))
+    return values
 
 
 def show_quality(view: View, model: ModelEntry, loras: Any) -> Any:

@@ -15,7 +15,8 @@ from gradio.components import Component
 from pipelines.schema.fields import FieldInfo, describe_field
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import GenerationRequest
-from ui.i18n import word
+from ui.entries import list_entries, title_of
+from ui.i18n import ENGLISH, word
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
@@ -111,13 +112,14 @@ class Fields:
         return chips
 
     def entry(self, name: str, kind: str, own: str) -> gr.Dropdown:
-        """A list of what `manager.choices(kind)` offers, under the word `own` for none of them."""
+        """A list of what there is of a kind for the chosen model, under the word `own` for none of them."""
 
-        def offer() -> list[tuple[Any, str]]:
-            return [(word(own), ""), *((entry.title, entry.name) for entry in self.manager.choices(kind))]
+        def offer(model: ModelEntry, language: str) -> list[tuple[Any, str]]:
+            entries = list_entries(self.manager, kind, model)
+            return [(word(own), ""), *((title_of(self.manager, entry, language), entry.name) for entry in entries)]
 
-        box = gr.Dropdown(offer(), value="", **self.labels(name))
-        self.follow(box, lambda *_: gr.update(choices=offer()))
+        box = gr.Dropdown(offer(self.model, ENGLISH), value="", **self.labels(name))
+        self.follow(box, lambda model, language: gr.update(choices=offer(model, language)))
         self.add(name, box)
         return box
 

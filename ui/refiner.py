@@ -8,8 +8,9 @@ import gradio as gr
 from pipelines.schema.errors import PipelineError
 from pipelines.schema.models import Entry, ModelEntry
 from pipelines.schema.requests import make_request
+from ui.entries import title_of
 from ui.fields import Fields, section
-from ui.i18n import language_of, say
+from ui.i18n import ENGLISH, language_of, say
 from ui.progress import name_steps
 
 PLANNED = (
@@ -43,10 +44,10 @@ def build_refiner(fields: Fields) -> None:
 
 def build_refiner_choice(fields: Fields) -> None:
     """Which refiner, and the aesthetic scores that it alone understands."""
-    refiners = list_refiners(fields, fields.model)
+    refiners = list_refiners(fields, fields.model, ENGLISH)
     box = gr.Dropdown(refiners, value=refiners[0][1], **fields.labels("refiner"))
     fields.add("refiner", box)
-    fields.follow(box, lambda model, _: gr.update(choices=list_refiners(fields, model)))
+    fields.follow(box, lambda model, language: gr.update(choices=list_refiners(fields, model, language)))
     fields.slider("aesthetic_score", step=0.1)
     fields.slider("negative_aesthetic_score", step=0.1)
 
@@ -57,9 +58,9 @@ def fitting_refiners(fields: Fields, model: ModelEntry) -> list[Entry]:
     return [entry for entry in refiners if getattr(entry, "native_size", None) == model.native_size]
 
 
-def list_refiners(fields: Fields, model: ModelEntry) -> list[tuple[Any, str]]:
+def list_refiners(fields: Fields, model: ModelEntry, language: str) -> list[tuple[Any, str]]:
     """The model's own first, without a name: where another model is chosen, its own takes that place."""
-    titles = {entry.name: entry.title for entry in fitting_refiners(fields, model)}
+    titles = {entry.name: title_of(fields.manager, entry, language) for entry in fitting_refiners(fields, model)}
     own = titles.pop(model.refiner or "", None)
     others = [(title, name) for name, title in titles.items()]
     return [(own, ""), *others] if own else others or [("–", "")]

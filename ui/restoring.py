@@ -36,6 +36,8 @@ def build_restoring(fields: Fields) -> None:
         except PictureError as error:
             return [f'<p class="wrong" role="alert">{escape(str(error))}</p>', *(gr.skip() for _ in names)]
         request = settings["request"] | {"model": settings["request"]["model"] or settings["model"]}
+        if "loras" not in fields.components:
+            request["loras"] = []
         kept, missing = keep_known(fields.manager, request)
         sentence = say("info.missing", language_of(client), names=", ".join(missing)) if missing else ""
         told = f'<p class="wrong" role="alert">{escape(sentence)}</p>' if missing else ""

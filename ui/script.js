@@ -25,6 +25,13 @@
     button?.click();
     return Boolean(button);
   };
+  // Where the stage stands above the inputs, a run would begin and end out of sight.
+  const isNarrow = matchMedia("(max-width: 1023px)");
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+  document.addEventListener("click", (event) => {
+    const stage = event.target.closest?.("button.generate")?.closest(".workspace")?.querySelector(".stage");
+    if (stage && isNarrow.matches) stage.scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth", block: "start" });
+  });
   // What Escape closes first. Looked at before anybody has handled the key: afterwards it is gone.
   let isForOthers = false;
   window.addEventListener("keydown", () => {

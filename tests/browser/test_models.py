@@ -97,6 +97,7 @@ def test_the_devices_chip_tells_what_is_in_memory(page: Page) -> None:
 
 
 def test_a_lora_for_few_steps_brings_its_settings_and_takes_them_along(page: Page) -> None:
+    choose_model(page, "SDXL base")  # the embedded model is offered no LoRA of the Hub
     set_steps(page, 17)
     open_section(page, "loras")
     rows = page.locator(".lora-row:visible")
@@ -120,11 +121,26 @@ def test_a_lora_for_few_steps_brings_its_settings_and_takes_them_along(page: Pag
     expect(rows).to_have_count(2)
     page.locator(".lora-remove:visible").last.click()
     expect(rows).to_have_count(1)
+    expect(visible(page, ".section-sampling input[type=number]")).to_have_value("30")
+
+
+def test_a_lora_of_the_hub_leaves_with_the_model_it_was_made_for(page: Page) -> None:
+    choose_model(page, "SDXL base")
+    set_steps(page, 17)
+    open_section(page, "loras")
+    name = page.locator(".lora-name:visible")
+    name.last.fill("Lightning, 4 steps · to be downloaded")
+    name.last.press("Enter")
+    expect(name.first).to_have_value("Lightning, 4 steps")
+    expect(visible(page, ".section-sampling input[type=number]")).to_have_value("4")
+    choose_model(page, "Studio demo")
+    expect(page.locator(".lora-row:visible")).to_have_count(0)
     expect(visible(page, ".section-sampling input[type=number]")).to_have_value("20")
     assert generate(page, steps=2).shape == (256, 256, 3)
 
 
 def test_rows_keep_their_weights_while_the_folders_are_read_again(page: Page) -> None:
+    choose_model(page, "SDXL base")  # the embedded model is offered no LoRA of the Hub
     open_section(page, "loras")
     page.locator(".lora-name:visible").last.fill("LCM, 4 steps")
     page.locator(".lora-name:visible").last.press("Enter")

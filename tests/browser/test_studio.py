@@ -4,6 +4,7 @@ import io
 import re
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -401,6 +402,32 @@ def test_nothing_scrolls_sideways_and_generate_is_in_view(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         expect(visible(page, "button.generate")).to_be_in_viewport(ratio=1)
     context.close()
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_on_a_phone_generate_leads_to_what_comes_of_it(browser: Browser, address: str, motion: Any) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion=motion, locale="en-GB")
+    page = context.new_page()
+    page.goto(address)
+    expect(visible(page, "button.generate")).to_be_enabled()
+    open_tab(page, "Image to image")
+    scroll_away(page)
+    visible(page, "button.generate").click()
+    expect(visible(page, ".sentence.error")).to_be_in_viewport(ratio=1)
+    open_tab(page, "Text to image")
+    visible(page, ".prompt textarea").fill(PROMPT)
+    set_steps(page, 2)
+    scroll_away(page)
+    page.keyboard.press("Control+Enter")
+    expect(visible(page, ".sentence")).to_contain_text("Done in", timeout=40_000)
+    expect(visible(page, ".result [data-testid=detailed-image]")).to_be_in_viewport(ratio=1)
+    context.close()
+
+
+def scroll_away(page: Page) -> None:
+    """To the last of the inputs, where nothing is seen of the stage."""
+    page.evaluate("scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' })")
+    expect(visible(page, ".stage")).not_to_be_in_viewport()
 
 
 def test_a_chinese_browser_reads_chinese(browser: Browser, address: str) -> None:

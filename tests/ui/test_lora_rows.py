@@ -68,14 +68,23 @@ def test_a_name_that_nobody_knows_turns_nothing(draw: Draw) -> None:
 
 def test_two_loras_of_one_title_are_told_apart(draw: Draw, manager: FakeManager) -> None:
     manager.library.add_ons["paper-2"] = AddOn(name="paper-2", title="Paper cut", source="/p2", kind="lora")
-    titles = {lora["name"]: lora["title"] for lora in list_loras(draw("text_to_image"))}
+    fields = draw("text_to_image")
+    titles = {lora["name"]: lora["title"] for lora in list_loras(fields, fields.model, "en")}
     assert titles == {"paper": "paper", "paper-2": "paper-2", "ink": "Ink", "four-steps": "Four steps"}
+
+
+def test_a_lora_on_the_hub_is_marked_and_not_offered_with_the_embedded_model(draw: Draw, manager: FakeManager) -> None:
+    manager.library.add_ons["hub"] = AddOn(name="hub", title="Hub", source="someone/hub", kind="lora")
+    fields = draw("text_to_image")
+    shown = [lora["shown"] for lora in list_loras(fields, fields.find_model("big"), "en")]
+    assert shown == ["Paper cut", "Ink", "Four steps", "Hub · to be downloaded"]
+    assert "hub" not in [lora["name"] for lora in list_loras(fields, fields.find_model("demo"), "en")]
 
 
 def test_the_rows_know_as_many_as_a_request_takes_and_both_languages(draw: Draw) -> None:
     fields = draw("text_to_image")
-    assert props_of(fields, "en")["most"] == MAX_LORAS
-    assert props_of(fields, "zh-CN")["words"]["weight"] == "权重"
+    assert props_of(fields, fields.model, "en")["most"] == MAX_LORAS
+    assert props_of(fields, fields.model, "zh-CN")["words"]["weight"] == "权重"
 
 
 def test_a_sentence_in_chinese_names_the_settings(manager: FakeManager) -> None:

@@ -8,26 +8,28 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipelines.schema.models import AddOn
+from pipelines.schema.models import AddOn, ModelEntry
 from pipelines.schema.requests import REQUESTS
 from pipelines.schema.status import LoadedComponent, Status
 from tests.ui.fake_manager import FakeManager, FakeRefused
 from tests.ui.handlers import find_handler
-from ui.about import describe_rescan, names_by_kind, show_found, show_loaded
+from ui.about import describe_rescan, known_names, show_found, show_loaded
 from ui.choosing import list_models, parts_taken_over, show_note, show_quality, values_taken_over
 from ui.fields import Fields
+from ui.framing import BOXES
 from ui.layout import build_app
 from ui.refiner import fitting_refiners, list_refiners, plan_of
 
 Draw = Callable[[str], Fields]
 NO_ROWS = {"rows": []}
+CLIENT: Any = SimpleNamespace(headers={"accept-language": "en"})
 
 
-def taken_over(fields: Fields, name: str, rows: dict[str, Any] = NO_ROWS) -> dict[str, Any]:
+def taken_over(fields: Fields, name: str, rows: dict[str, Any] | None = NO_ROWS) -> dict[str, Any]:
     """What each input shows once a model was chosen, by field."""
     view: Any = SimpleNamespace(fields=fields)
     by_part = {id(part): field for field, part in fields.components.items()}
-    values = values_taken_over(view, fields.find_model(name), rows)
+    values = values_taken_over(view, fields.find_model(name), rows, "en")
     return dict(zip((by_part[id(part)] for part in parts_taken_over(view)), values, strict=True))
 
 
@@ -64,6 +66,38 @@ def test_a_distilled_base_does_not_take_the_refiners_steps(draw: Draw) -> None:
     assert taken_over(draw("refine"), "demo")["num_inference_steps"] == 20
 
 
+def test_a_framing_in_numbers_of_another_models_size_goes_back_to_the_whole_picture(draw: Draw) -> None:
+    for task in REQUESTS:
+        filled = taken_over(draw(task), "big", None if task == "refine" else NO_ROWS)
+        assert {name: value for name in BOXES if (value := filled[name])} == {"crops_coords_top_left": "0, 0"}
+
+
+def offered(fields: Fields, name: str, model: str) -> list[str]:
+    """The labels of a list while a model is chosen."""
+    (show,) = [show for part, show in fields.followers if part is fields.components[name]]
+    return [str(label) for label, _ in show(fields.find_model(model), "en")["choices"][1:]]
+
+
+def test_lists_mark_what_is_to_be_downloaded_and_leave_out_what_cannot_fit(draw: Draw, manager: FakeManager) -> None:
+    manager.library.add_ons["far"] = AddOn(name="far", title="Far VAE", source="someone/far", kind="vae")
+    manager.library.checkpoints["far"] = ModelEntry(name="far", title="Far", source="someone/far", kind="refiner")
+    fields = draw("text_to_image")
+    assert offered(fields, "vae", "big") == ["Clear VAE", "Far VAE · to be downloaded"]
+    assert offered(fields, "vae", "demo") == ["Clear VAE"]
+    assert offered(fields, "refiner", "big") == ["Far · to be downloaded"]
+
+
+def test_a_lora_that_cannot_fit_the_chosen_model_goes(draw: Draw, manager: FakeManager) -> None:
+    few_steps = {"num_inference_steps": 4}
+    hub = AddOn(name="hub", title="Hub", source="someone/hub", kind="lora", defaults=few_steps)
+    manager.library.add_ons["hub"] = hub
+    rows = {"rows": [{"name": "hub", "weight": 1}, {"name": "ink", "weight": 0.5}]}
+    fields = draw("text_to_image")
+    stays, goes = taken_over(fields, "big", rows), taken_over(fields, "demo", rows)
+    assert (stays["loras"], stays["num_inference_steps"]) == (gr.skip(), 4)
+    assert (goes["loras"]["rows"], goes["num_inference_steps"]) == ([{"name": "ink", "weight": 0.5}], 20)
+
+
 def test_loras_that_stay_chosen_keep_their_settings(draw: Draw) -> None:
     rows = {"rows": [{"name": "four-steps", "weight": 1}]}
     fields = draw("text_to_image")
@@ -94,8 +128,8 @@ def test_sizes_and_framings_are_those_of_the_model(draw: Draw, manager: FakeMana
 
 def test_only_refiners_of_the_models_size_are_offered(draw: Draw, manager: FakeManager) -> None:
     fields, models = draw("text_to_image"), manager.library.checkpoints
-    assert list_refiners(fields, models["demo"]) == [("Studio demo refiner", "")], "its own needs no name"
-    assert list_refiners(fields, models["big"]) == [("Big refiner", "big-refiner")]
+    assert list_refiners(fields, models["demo"], "en") == [("Studio demo refiner", "")], "its own needs no name"
+    assert list_refiners(fields, models["big"], "en") == [("Big refiner", "big-refiner")]
     assert fitting_refiners(fields, models["fast"]) == []
     (show,) = [show for part, show in fields.followers if isinstance(part, gr.Accordion)]
     assert [show(models[name], "en")["visible"] for name in ("demo", "big", "fast")] == [True, True, False]
@@ -126,16 +160,25 @@ def test_a_note_says_what_a_model_cannot_do_or_must_do_first(manager: Any) -> No
 def test_a_rescan_says_what_came_what_went_and_what_cannot_be_used(manager: Any) -> None:
     manager.library.next_add_ons = {"fresh": AddOn(name="fresh", title="fresh", source="/f", kind="lora")}
     manager.library.next_refused = (FakeRefused("loras/<old>.safetensors", "it is an SD 1.5 LoRA"),)
-    before = names_by_kind(manager)
+    before = known_names(manager)
     manager.rescan()
     del manager.library.add_ons["clear"]
-    sentence = describe_rescan(before, names_by_kind(manager), "en")
+    sentence = describe_rescan(before, known_names(manager), "en")
     assert sentence == "New: fresh. Gone: clear."
     found = show_found(manager, "en", sentence)
     for part in (sentence, "LoRAs 4", "VAEs 0", "loras/&lt;old&gt;.safetensors", "it is an SD 1.5 LoRA"):
         assert part in found
-    again = names_by_kind(manager)
+    again = known_names(manager)
     assert describe_rescan(again, again, "en") == "The folders were read again: nothing new."
+
+
+def test_a_file_that_went_is_told_though_it_could_no_longer_be_chosen(
+    manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "choices", lambda kind: [])
+    before = known_names(manager)
+    del manager.library.checkpoints["fast"]
+    assert describe_rescan(before, known_names(manager), "en") == "Gone: fast."
 
 
 def test_what_is_loaded_is_told_with_its_place_and_size() -> None:
@@ -157,5 +200,6 @@ def test_the_choice_fills_the_model_of_every_tabs_request_and_changes_nothing_fo
     assert len(runs) == len(REQUESTS)
     assert all(box in fn.inputs for fn in runs)
     chooses: Any = find_handler(box, "input").fn
-    chooses("fast", NO_ROWS, NO_ROWS, NO_ROWS, NO_ROWS)
+    filled = chooses(CLIENT, "fast", NO_ROWS, NO_ROWS, NO_ROWS)
+    assert len(filled) == len(find_handler(box, "input").outputs)
     assert manager.model.name == "demo"

@@ -28,7 +28,7 @@ def write_picture(path: Path, model: str = "demo", **values: Any) -> dict[str, A
 
 def restore(fields: Fields, upload: Any) -> tuple[str, dict[str, Any]]:
     """The note, and what each input is filled with."""
-    page = find_page(fields.components["loras"])
+    page = find_page(fields.components["seed"])
     (function,) = [found for found in page.fns.values() if any(event == "upload" for _, event in found.targets)]
     note, *values = function.fn(CLIENT, upload)
     by_id = {part._id: name for name, part in fields.components.items()}
@@ -54,6 +54,18 @@ def test_every_setting_comes_back(fields: Fields, tmp_path: Path) -> None:
     assert (filled["prompt"], filled["vae"], filled["sigmas"], filled["clip_skip"]) == ("a fox", "clear", "karras", 2)
     assert filled["loras"] == {"rows": [{"name": "ink", "weight": 0.5}], "turned": []}
     assert (filled["negative_original_size"], filled["denoising_end"]) == ("32, 32", 0.8)
+
+
+def test_settings_with_loras_fill_a_tab_that_has_none(draw: Draw, tmp_path: Path) -> None:
+    refine = draw("refine")
+    with find_page(refine.components["seed"]):
+        build_restoring(refine)
+    loras = [{"name": "ink", "weight": 0.5}, {"name": "lost-lora", "weight": 1}]
+    upload = write_picture(tmp_path / "a.png", prompt="a fox", prompt_2="a hill", loras=loras)
+    note, filled = restore(refine, upload)
+    assert note == "", "what the tab does not use is not missed"
+    assert filled["prompt"] == "a fox"
+    assert not {"loras", "prompt_2"} & set(filled)
 
 
 def test_what_is_not_there_is_named_and_the_rest_is_filled_in(fields: Fields, tmp_path: Path) -> None:

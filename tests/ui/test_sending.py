@@ -38,6 +38,7 @@ def test_the_looked_at_picture_goes_with_its_own_seed(draw: Draw, outcome: dict)
     assert sent["image"] == "b.png"
     assert (sent["prompt"], sent["seed"], sent["num_images_per_prompt"]) == ("a fox", 8, 1)
     assert sent["original_size"] == "64, 48"
+    assert not {"loras", "prompt_2", "negative_prompt_2"} & set(sent), "a refiner reads none of them"
 
 
 def test_settings_alone_go_to_text_to_image(draw: Draw, outcome: dict) -> None:

@@ -9,6 +9,7 @@ import gradio as gr
 from pipelines.schema.models import AddOn, ModelEntry
 from pipelines.schema.requests import MAX_LORAS
 from pipelines.schema.schedulers import SCHEDULER_TITLES
+from ui.entries import list_entries, may_fit, title_of
 from ui.fields import Fields, section
 from ui.i18n import ENGLISH, language_of, load_words, say
 from ui.sampling import LEVEL, list_levels
@@ -28,13 +29,12 @@ def build_loras(fields: Fields) -> None:
             js_on_load=(FOLDER / "loras.js").read_text(encoding="utf-8"),
             apply_default_css=False,
             elem_classes=["loras"],
-            **props_of(fields, ENGLISH),
+            **props_of(fields, fields.model, ENGLISH),
         )
         note = gr.HTML(elem_classes=["hint"])
-        embeddings = gr.HTML(show_embeddings(fields, ENGLISH), elem_classes=["embeddings"])
+        build_embeddings(fields)
     fields.add("loras", rows, read=read_loras, write=as_rows)
-    fields.follow(rows, lambda _, language: gr.update(**props_of(fields, language)))
-    fields.follow(embeddings, lambda _, language: show_embeddings(fields, language))
+    fields.follow(rows, lambda model, language: gr.update(**props_of(fields, model, language)))
     names = [name for name in TAKEN_OVER if name in fields.components]
 
     def take_over(client: gr.Request, value: Any, model_name: Any) -> list[Any]:
@@ -60,6 +60,12 @@ def build_loras(fields: Fields) -> None:
     )
 
 
+def build_embeddings(fields: Fields) -> None:
+    """The names of textual inversions; nothing is seen where there are none."""
+    part = gr.HTML(show_embeddings(fields, ENGLISH), elem_classes=["embeddings", "hint"])
+    fields.follow(part, lambda _, language: show_embeddings(fields, language))
+
+
 def read_loras(value: Any) -> list[dict[str, Any]]:
     """The rows that name a LoRA, as the request takes them."""
     rows = value.get("rows") if isinstance(value, dict) else None
@@ -74,10 +80,17 @@ def as_rows(loras: Any) -> dict[str, Any]:
 def defaults_with_loras(fields: Fields, model: ModelEntry, value: Any) -> dict[str, Any]:
     """The fields that a model wants otherwise than the schema, under those of the LoRAs that join it."""
     defaults = dict(model.defaults)
-    for row in read_loras(value):
+    for row in fitting_loras(fields, model, value):
         if entry := fields.manager.library.add_ons.get(str(row["name"])):
             defaults |= entry.defaults
     return defaults
+
+
+def fitting_loras(fields: Fields, model: ModelEntry, value: Any) -> list[dict[str, Any]]:
+    """The rows that may stay where `model` is chosen; what nobody knows is left to the request."""
+    add_ons = fields.manager.library.add_ons
+    entries = [(row, add_ons.get(str(row["name"]))) for row in read_loras(value)]
+    return [row for row, entry in entries if entry is None or may_fit(entry, model)]
 
 
 def turned_entries(fields: Fields, value: Any) -> list[AddOn]:
@@ -94,20 +107,23 @@ def describe_change(entry: AddOn, changed: dict[str, Any], is_on: bool, language
     return f"<p>{escape(say(key, language, title=entry.title, settings=', '.join(values)))}</p>"
 
 
-def list_loras(fields: Fields) -> list[dict[str, str]]:
-    """Names, and titles that tell them apart."""
-    entries = fields.manager.choices("lora")
+def list_loras(fields: Fields, model: ModelEntry, language: str) -> list[dict[str, str]]:
+    """Names, titles that tell them apart, and what the list shows: the title, marked where it means a download."""
+    entries = list_entries(fields.manager, "lora", model)
     titles = [entry.title for entry in entries]
+    told_apart = [
+        entry if titles.count(entry.title) == 1 else entry.model_copy(update={"title": entry.name}) for entry in entries
+    ]
     return [
-        {"name": entry.name, "title": entry.title if titles.count(entry.title) == 1 else entry.name}
-        for entry in entries
+        {"name": entry.name, "title": entry.title, "shown": title_of(fields.manager, entry, language)}
+        for entry in told_apart
     ]
 
 
-def props_of(fields: Fields, language: str) -> dict[str, Any]:
+def props_of(fields: Fields, model: ModelEntry, language: str) -> dict[str, Any]:
     """What the rows are drawn with beside their value; an update replaces all of it."""
     words = {name: say(f"loras.{name}", language) for name in WORDS}
-    return {"choices": list_loras(fields), "words": words, "most": MAX_LORAS}
+    return {"choices": list_loras(fields, model, language), "words": words, "most": MAX_LORAS}
 
 
 def show_embeddings(fields: Fields, language: str) -> str:

@@ -1,6 +1,6 @@
 // Rows of LoRAs. Gradio runs this with `element`, `props`, `trigger` and `watch`.
 // props.value = {rows: [{name, weight}], turned: [names]}: what is used, and what was just removed or chosen.
-// props.choices = [{name, title}], props.words = {choose, weight, remove, none, unknown}, props.most = number of rows.
+// props.choices = [{name, title, shown}], shown in the list; props.words = {choose, weight, remove, none, unknown}, props.most = number of rows.
 
 const [LOWEST, HIGHEST, STEP] = [-2, 2, 0.05]; // the box beside the slider takes the engine's whole range
 const [LEAST, MOST] = [-4, 4];
@@ -11,7 +11,7 @@ let rows = []; // as drawn: [{name, weight}], the last without a name while ther
 const titleOf = (name) => props.choices.find((choice) => choice.name === name)?.title ?? name;
 const nameOf = (title) => {
   const typed = title.trim().toLowerCase();
-  const found = props.choices.find((choice) => [choice.title, choice.name].some((own) => own.toLowerCase() === typed));
+  const found = props.choices.find((choice) => Object.values(choice).some((own) => own.toLowerCase() === typed));
   return found?.name ?? "";
 };
 
@@ -76,7 +76,7 @@ function draw(next) {
   rows = next.filter((row) => row.name).map((row) => ({ ...row }));
   const isEmpty = props.choices.length === 0 && rows.length === 0;
   if (!isEmpty && rows.length < props.most) rows.push({ name: "", weight: 1 });
-  const options = make("datalist", { id }, ...props.choices.map(({ title }) => make("option", { value: title })));
+  const options = make("datalist", { id }, ...props.choices.map(({ shown }) => make("option", { value: shown })));
   const none = make("p", { className: "hint", textContent: props.words.none });
   list.replaceChildren(...(isEmpty ? [none] : rows.map(drawRow)), options);
 }

@@ -3,7 +3,7 @@
 from pipelines.schema.requests import RefineRequest
 from ui.advanced import build_advanced
 from ui.fields import Fields, section
-from ui.loras import build_loras
+from ui.loras import build_embeddings
 from ui.pictures import build_picture
 from ui.refiner import build_refiner_choice
 from ui.sampling import build_sampling
@@ -20,11 +20,11 @@ def build(fields: Fields) -> None:
     fields.choice("resize_mode")
     fields.count()
     build_sampling(fields)
-    build_loras(fields)
+    build_embeddings(fields)
     fields.seed()
     with section("refiner"):
         build_refiner_choice(fields)
-    build_advanced(fields)
+    build_advanced(fields, encoders=1)
 
 
 REFINE = Tab(RefineRequest, build)
