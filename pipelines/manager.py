@@ -26,9 +26,10 @@ from pipelines.line import Line, Turn
 from pipelines.schema.errors import InvalidRequest, PipelineError
 from pipelines.schema.events import Loading
 from pipelines.schema.models import Entry, ModelEntry, Selection, load_catalogue
-from pipelines.schema.requests import MAX_SEED, GenerationRequest, TextToImageRequest
+from pipelines.schema.requests import GenerationRequest, TextToImageRequest
 from pipelines.schema.settings import Settings
 from pipelines.schema.status import Status
+from pipelines.schema.types import MAX_SEED
 from pipelines.tasks import TASKS
 
 PREVIEW_DECODER = "taesdxl"

@@ -5,6 +5,7 @@ The configs and the tokenizer that such a file lacks are data of the project: `p
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,31 +152,15 @@ def _new_name(key: str) -> str:
     return key
 
 
-def _make_text_encoder(tensors: Weights, dtype: torch.dtype, configs: str) -> Any:
+def _make_text_encoder(part: str, model_class: Any, tensors: Weights, dtype: torch.dtype, configs: str) -> Any:
     return create_diffusers_clip_model_from_ldm(
-        CLIPTextModel,
-        tensors,
-        subfolder="text_encoder",
-        config=configs,
-        torch_dtype=dtype,
-        local_files_only=True,
-    )
-
-
-def _make_text_encoder_2(tensors: Weights, dtype: torch.dtype, configs: str) -> Any:
-    return create_diffusers_clip_model_from_ldm(
-        CLIPTextModelWithProjection,
-        tensors,
-        subfolder="text_encoder_2",
-        config=configs,
-        torch_dtype=dtype,
-        local_files_only=True,
+        model_class, tensors, subfolder=part, config=configs, torch_dtype=dtype, local_files_only=True
     )
 
 
 _MAKERS = {
-    "text_encoder": _make_text_encoder,
-    "text_encoder_2": _make_text_encoder_2,
+    "text_encoder": partial(_make_text_encoder, "text_encoder", CLIPTextModel),
+    "text_encoder_2": partial(_make_text_encoder, "text_encoder_2", CLIPTextModelWithProjection),
     "vae": _make_vae,
     "unet": _make_unet,
 }

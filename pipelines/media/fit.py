@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
-from pipelines.schema.requests import ResizeMode
+from pipelines.schema.types import ResizeMode
 
 RESAMPLING = Image.Resampling.LANCZOS
 

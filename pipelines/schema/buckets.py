@@ -6,7 +6,7 @@ from functools import cache
 from math import gcd, log
 
 from pipelines.schema.paths import PRESETS
-from pipelines.schema.requests import SIZE_MULTIPLE
+from pipelines.schema.types import SIZE_MULTIPLE
 
 
 @dataclass(frozen=True)

@@ -7,70 +7,27 @@ description is written once, here. Sizes follow the model where they are left ou
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.schema.errors import InvalidRequest
+from pipelines.schema.rules import LORAS_RULE, PAIR_RULE, rule_of
 from pipelines.schema.schedulers import SchedulerName, SigmasName, SpacingName, TimestepsName, check_sampling
-
-MAX_PROMPT_CHARACTERS = 5_000
-MAX_SEED = 2**32 - 1
-MAX_LORAS = 8
-SIZE_MULTIPLE = 8
-"""The VAE shrinks a picture eight times; a size must divide evenly."""
-
-
-def _reject_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise PydanticCustomError("number_type", "must be a number")
-    return value
-
-
-def _parse_pair(value: Any) -> Any:
-    """Accepts "256, 256" beside [256, 256], because a text box has no lists; an empty box means `None`."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",")] if value.strip() else None
-    return value
-
-
-def _no_text_means_none(value: Any) -> Any:
-    return () if value in ("", None) else value
-
-
-def _reject_repetition(loras: "tuple[LoraChoice, ...]") -> "tuple[LoraChoice, ...]":
-    if len({lora.name for lora in loras}) < len(loras):
-        raise PydanticCustomError("named_twice", "must name each LoRA once")
-    return loras
-
-
-NotBool = BeforeValidator(_reject_bool)
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
-Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIZE_MULTIPLE), NotBool]
-Pixels = Annotated[int, Field(ge=0, le=8192), NotBool]
-Pair = Annotated[tuple[Pixels, Pixels], BeforeValidator(_parse_pair)]
-OptionalPair = Annotated[tuple[Pixels, Pixels] | None, BeforeValidator(_parse_pair)]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NotBool]
-AestheticScore = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NotBool]
-Zero = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NotBool]
-Name = Annotated[str, Field(max_length=200)]
-ResizeMode = Literal["crop", "pad", "stretch"]
-
-
-class LoraChoice(BaseModel):
-    """A LoRA by its name, and how strongly it acts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    weight: Annotated[float, Field(ge=-4, le=4, allow_inf_nan=False), NotBool] = 1.0
-
-
-Loras = Annotated[
-    tuple[LoraChoice, ...],
-    Field(max_length=MAX_LORAS),
-    BeforeValidator(_no_text_means_none),
-    AfterValidator(_reject_repetition),
-]
+from pipelines.schema.types import (
+    MAX_LORAS,
+    MAX_SEED,
+    AestheticScore,
+    Loras,
+    Name,
+    NotBool,
+    OptionalPair,
+    Pair,
+    Prompt,
+    ResizeMode,
+    Share,
+    Side,
+    Zero,
+)
 
 
 class GenerationRequest(BaseModel):
@@ -305,43 +262,7 @@ def make_request(request_class: type[RequestT], values: dict[str, Any]) -> Reque
         first = error.errors()[0]
         context = first.get("ctx", {})
         field = str(first["loc"][0]) if first["loc"] else str(context.get("field", "request"))
-        rule = PAIR_RULE if len(first["loc"]) > 1 else _rule(first["type"], context, first["msg"])
+        rule = PAIR_RULE if len(first["loc"]) > 1 else rule_of(first["type"], context, first["msg"])
         if field == "loras" and first["type"] != "named_twice":
             rule = LORAS_RULE
         raise InvalidRequest(field, rule, values.get(field)) from error
-
-
-PAIR_RULE = "must be two whole numbers from 0 to 8192"
-LORAS_RULE = f"must be a list of at most {MAX_LORAS}, each with a name and a weight from -4 to 4"
-
-_RULES = {
-    "missing": "is required",
-    "extra_forbidden": "is not a field of this request",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "multiple_of": "must be a multiple of {multiple_of}",
-    "finite_number": "must be a finite number",
-    "string_type": "must be text",
-    "string_too_long": "must have at most {max_length} characters",
-    "literal_error": "must be one of {expected}",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "too_short": PAIR_RULE,
-    "too_long": PAIR_RULE,
-    "tuple_type": PAIR_RULE,
-    "path_type": "must be a file",
-    "string_unicode": "must be text that UTF-8 can write",
-}
-"""pydantic's error types as the second half of a sentence."""
-
-
-def _rule(error_type: str, context: dict[str, Any], message: str) -> str:
-    if error_type in _RULES:
-        whole = {key: int(limit) for key, limit in context.items() if isinstance(limit, float) and limit.is_integer()}
-        return _RULES[error_type].format(**{**context, **whole})
-    if error_type.startswith("int_"):
-        return "must be a whole number"
-    if error_type.startswith("float_"):
-        return "must be a number"
-    return message

@@ -1,6 +1,6 @@
 """Makes SDXL of its true size with random weights: every name and shape as people have them, and no download.
 
-python -m tests.full_size.make FOLDER KIND LAYOUT     for example: /tmp/sdxl base original
+python -m tests.full_size.make FOLDER KIND LAYOUT     for example: somewhere base original
 """
 
 import json

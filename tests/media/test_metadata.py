@@ -20,13 +20,13 @@ from pipelines.media.metadata import (
 )
 from pipelines.schema.errors import InvalidRequest, PictureError
 from pipelines.schema.requests import (
-    MAX_PROMPT_CHARACTERS,
     GenerationRequest,
     ImageToImageRequest,
     InpaintRequest,
     RefineRequest,
     TextToImageRequest,
 )
+from pipelines.schema.types import MAX_PROMPT_CHARACTERS
 
 PROMPT = 'a fox, "red": 狐狸 🦊\nÄrger, (soft:1.2)'
 UNREADABLE_RULE = "must hold settings that this studio can read"

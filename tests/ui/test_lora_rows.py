@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.schema.errors import InvalidRequest
 from pipelines.schema.models import AddOn
-from pipelines.schema.requests import MAX_LORAS, TextToImageRequest, make_request
+from pipelines.schema.requests import TextToImageRequest, make_request
+from pipelines.schema.types import MAX_LORAS
 from tests.ui.fake_manager import FakeManager
 from tests.ui.handlers import find_handler
 from ui.fields import Fields

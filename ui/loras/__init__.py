@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from pipelines.schema.models import AddOn, ModelEntry
-from pipelines.schema.requests import MAX_LORAS
 from pipelines.schema.schedulers import SCHEDULER_TITLES
+from pipelines.schema.types import MAX_LORAS
 from ui.entries import list_entries, may_fit, title_of
 from ui.fields import Fields, section
 from ui.i18n import ENGLISH, language_of, load_words, say

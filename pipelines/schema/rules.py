@@ -1,0 +1,41 @@
+"""pydantic's errors in our words."""
+
+from typing import Any
+
+from pipelines.schema.types import MAX_LORAS
+
+PAIR_RULE = "must be two whole numbers from 0 to 8192"
+LORAS_RULE = f"must be a list of at most {MAX_LORAS}, each with a name and a weight from -4 to 4"
+
+RULES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text",
+    "string_too_long": "must have at most {max_length} characters",
+    "literal_error": "must be one of {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "too_short": PAIR_RULE,
+    "too_long": PAIR_RULE,
+    "tuple_type": PAIR_RULE,
+    "path_type": "must be a file",
+    "string_unicode": "must be text that UTF-8 can write",
+}
+"""pydantic's error types as the second half of a sentence."""
+
+
+def rule_of(error_type: str, context: dict[str, Any], message: str) -> str:
+    """The second half of a sentence that begins with a field's name."""
+    if error_type in RULES:
+        whole = {key: int(limit) for key, limit in context.items() if isinstance(limit, float) and limit.is_integer()}
+        return RULES[error_type].format(**{**context, **whole})
+    if error_type.startswith("int_"):
+        return "must be a whole number"
+    if error_type.startswith("float_"):
+        return "must be a number"
+    return message
