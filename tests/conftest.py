@@ -1,5 +1,6 @@
 """What all tests share: an offline environment, a host's settings, and a strict view on missing browsers."""
 
+import gc
 import os
 import shutil
 from collections.abc import Generator
@@ -15,6 +16,13 @@ from pipelines.schema.settings import Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER_TESTS = Path(__file__).parent / "browser"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> None:
+    """What the libraries have made when they were imported is not looked through by each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

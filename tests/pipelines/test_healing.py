@@ -1,7 +1,6 @@
 """It heals itself: whatever fails for want of memory or precision is done again, and leaves no trace."""
 
 import errno
-import gc
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -86,15 +85,6 @@ def to_nan(call: Callable[[], Any]) -> Any:
 
 def to_infinity(call: Callable[[], Any]) -> Any:
     return call() + float("inf")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Every rung collects garbage: what the libraries have made when they were imported is not looked through."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
