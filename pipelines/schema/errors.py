@@ -64,6 +64,15 @@ class Cancelled(PipelineError):
     """The job was stopped before it had a result."""
 
 
+class Plain(str):
+    """A value that stands in a sentence without quotes: "got 512x512"."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def shorten(value: Any) -> str:
     """`repr(value)`, cut so that a sentence stays a sentence whatever was sent."""
     if isinstance(value, str) and len(value) > VALUE_LENGTH:

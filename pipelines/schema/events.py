@@ -2,7 +2,8 @@
 
 Queued* -> Loading* -> Step* -> Saving -> Done | Failed | Stopped
 
-with `Noticed` wherever the engine healed itself, after which the job may load and step anew.
+with `Noticed` wherever the engine healed itself, after which the job may load and step anew. A job of several draws
+(the texts of its pictures differ) steps through one after the other, and may load between them.
 """
 
 from dataclasses import dataclass
@@ -26,19 +27,22 @@ Notice = Literal[
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished job leaves: files, and everything needed to make them again."""
+    """What a job leaves: files, and everything needed to make them again."""
 
     files: tuple[Path, ...]
     """PNG files in the order of `seeds`, each with its request inside."""
     seeds: tuple[int, ...]
     request: GenerationRequest
-    """As drawn: with the seed and size that were really used."""
+    """As asked for, with the seed and size that were really used; wildcards stand in it as they were typed."""
     elapsed_seconds: float
+    """From the moment the device took the job until its last file was written."""
     steps: dict[str, int]
-    """Steps that each expert ran, for example `{"base": 16, "refiner": 4}`."""
+    """Steps that each expert ran for a picture, for example `{"base": 16, "refiner": 4}`."""
     model: str
     notices: tuple[Notice, ...] = ()
     """What had to be done on the way, in its order."""
+    drawn: tuple[GenerationRequest, ...] = ()
+    """For each picture the request that draws it alone: its text, its seed, one picture."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Noticed:
 
 @dataclass(frozen=True)
 class Step:
-    """Step `index` of `total` is done (1-based)."""
+    """Step `index` of `total` is done (1-based), counted over all draws of the job."""
 
     index: int
     total: int
@@ -77,7 +81,7 @@ class Step:
     steps_per_second: float
     seconds_left: float
     preview: bytes | None = None
-    """A small JPEG of the picture so far, now and then."""
+    """A small JPEG of the picture at hand so far, now and then."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,19 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job ended without a result; the error's text is a sentence for the visitor."""
+    """The job could not be finished; the error's text is a sentence for the visitor."""
 
     error: PipelineError
+    result: Result | None = None
+    """The pictures that were finished before, `None` without one."""
 
 
 @dataclass(frozen=True)
 class Stopped:
     """The job was cancelled."""
+
+    result: Result | None = None
+    """The pictures that were finished before, `None` without one."""
 
 
 Event = Queued | Loading | Noticed | Step | Saving | Done | Failed | Stopped

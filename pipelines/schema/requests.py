@@ -10,12 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.schema.errors import InvalidRequest
-from pipelines.schema.rules import LORAS_RULE, PAIR_RULE, rule_of
+from pipelines.schema.errors import VALUE_LENGTH, InvalidRequest
+from pipelines.schema.rules import LORAS_RULE, PAIR_RULE, RULES, STYLES_RULE, rule_of
 from pipelines.schema.schedulers import SchedulerName, SigmasName, SpacingName, TimestepsName, check_sampling
 from pipelines.schema.types import (
     MAX_LORAS,
     MAX_SEED,
+    MAX_STYLES,
     AestheticScore,
     Loras,
     Name,
@@ -26,8 +27,13 @@ from pipelines.schema.types import (
     ResizeMode,
     Share,
     Side,
+    Styles,
+    Syntax,
+    Weighting,
     Zero,
 )
+
+PROMPT_FIELDS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
 
 
 class GenerationRequest(BaseModel):
@@ -79,6 +85,21 @@ class GenerationRequest(BaseModel):
     prompt_2: Prompt = Field(default="", description="Another prompt for the second text encoder; empty: the same.")
     negative_prompt_2: Prompt = Field(
         default="", description="Another negative prompt for the second text encoder; empty: the same."
+    )
+    prompt_syntax: Syntax = Field(
+        default="auto", description="Whose signs the prompts are written in: A1111's, compel's, or whichever is seen."
+    )
+    prompt_weighting: Weighting = Field(
+        default="auto",
+        description="How weighted words act: as in A1111, as in compel, or as in the syntax they are written in.",
+    )
+    styles: Styles = Field(
+        default=(),
+        description=f"Names of up to {MAX_STYLES} styles whose words are put around the prompts, the first innermost.",
+    )
+    all_combinations: bool = Field(
+        default=False,
+        description="Draw every combination of wildcards and {a|b}, at most 64 pictures, instead of one by chance.",
     )
     clip_skip: Annotated[int, Field(ge=0, le=10), NotBool] = Field(
         default=0,
@@ -256,13 +277,19 @@ RequestT = TypeVar("RequestT", bound=GenerationRequest)
 
 def make_request(request_class: type[RequestT], values: dict[str, Any]) -> RequestT:
     """Validates `values` into a request; raises `InvalidRequest` naming the first field, rule and value."""
+    for name in values:
+        if name not in request_class.model_fields:  # pydantic would make an error of every one of them
+            raise InvalidRequest(ascii(name)[1:-1][:VALUE_LENGTH], RULES["extra_forbidden"], values[name])
     try:
         return request_class.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         context = first.get("ctx", {})
         field = str(first["loc"][0]) if first["loc"] else str(context.get("field", "request"))
-        rule = PAIR_RULE if len(first["loc"]) > 1 else rule_of(first["type"], context, first["msg"])
+        is_pair = len(first["loc"]) > 1 or first["type"] in ("too_long", "tuple_type")
+        rule = PAIR_RULE if is_pair else rule_of(first["type"], context, first["msg"])
         if field == "loras" and first["type"] != "named_twice":
             rule = LORAS_RULE
+        if field == "styles":
+            rule = STYLES_RULE
         raise InvalidRequest(field, rule, values.get(field)) from error

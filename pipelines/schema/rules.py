@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from pipelines.schema.types import MAX_LORAS
+from pipelines.schema.types import MAX_LORAS, MAX_STYLES
 
 PAIR_RULE = "must be two whole numbers from 0 to 8192"
 LORAS_RULE = f"must be a list of at most {MAX_LORAS}, each with a name and a weight from -4 to 4"
+STYLES_RULE = f"must be a list of at most {MAX_STYLES} names"
 
 RULES = {
     "missing": "is required",
@@ -17,12 +18,14 @@ RULES = {
     "finite_number": "must be a finite number",
     "string_type": "must be text",
     "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
     "literal_error": "must be one of {expected}",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "too_short": PAIR_RULE,
-    "too_long": PAIR_RULE,
-    "tuple_type": PAIR_RULE,
+    "too_short": "must have at least {min_length} of them",
+    "too_long": "must have at most {max_length} of them",
+    "tuple_type": "must be a list",
+    "dict_type": "must be values under names",
     "path_type": "must be a file",
     "string_unicode": "must be text that UTF-8 can write",
 }

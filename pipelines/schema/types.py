@@ -3,11 +3,12 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
-MAX_PROMPT_CHARACTERS = 5_000
+MAX_PROMPT_CHARACTERS = 20_000
 MAX_SEED = 2**32 - 1
 MAX_LORAS = 8
+MAX_STYLES = 8
 SIZE_MULTIPLE = 8
 """The VAE shrinks a picture eight times; a size must divide evenly."""
 
@@ -21,8 +22,20 @@ def _reject_bool(value: Any) -> Any:
 def _parse_pair(value: Any) -> Any:
     """Accepts "256, 256" beside [256, 256], because a text box has no lists; an empty box means `None`."""
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",")] if value.strip() else None
+        return [part.strip() for part in value.split(",", 2)] if value.strip() else None
     return value
+
+
+def at_most(maximum: int) -> BeforeValidator:
+    """Refuses a list or an object of more entries unseen; pydantic would make an error of each, with its own text."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple | dict) and len(value) > maximum:
+            counts = {"field_type": "List", "max_length": maximum, "actual_length": len(value)}
+            raise PydanticKnownError("too_long", counts)
+        return value
+
+    return BeforeValidator(check)
 
 
 def _no_text_means_none(value: Any) -> Any:
@@ -46,6 +59,8 @@ AestheticScore = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), NotBo
 Zero = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NotBool]
 Name = Annotated[str, Field(max_length=200)]
 ResizeMode = Literal["crop", "pad", "stretch"]
+Syntax = Literal["auto", "a1111", "compel"]
+Weighting = Literal["auto", "a1111", "compel"]
 
 
 class LoraChoice(BaseModel):
@@ -58,8 +73,12 @@ class LoraChoice(BaseModel):
 
 
 Loras = Annotated[
-    tuple[LoraChoice, ...],
+    tuple[Annotated[LoraChoice, at_most(2)], ...],
     Field(max_length=MAX_LORAS),
+    at_most(MAX_LORAS),
     BeforeValidator(_no_text_means_none),
     AfterValidator(_reject_repetition),
+]
+Styles = Annotated[
+    tuple[Name, ...], Field(max_length=MAX_STYLES), at_most(MAX_STYLES), BeforeValidator(_no_text_means_none)
 ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.schema.errors import InvalidRequest
 from pipelines.schema.fields import describe_field
@@ -58,10 +59,51 @@ def test_a_wrong_value_is_named_with_its_rule(values: dict[str, Any], sentence: 
     assert str(caught.value) == sentence
 
 
+MANY = 1000
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"loras": [0] * MANY}, "loras must be a list of at most 8, each with a name and a weight from -4 to 4"),
+        ({"loras": [{str(k): 0 for k in range(MANY)}]}, "loras must be a list of at most 8, each with a name and"),
+        ({"loras": [{"name": str(k)} for k in range(9)]}, "loras must be a list of at most 8, each with a name and"),
+        ({"styles": [0] * MANY}, "styles must be a list of at most 8 names, got [0, 0"),
+        ({"original_size": [{}] * MANY}, "original_size must be two whole numbers from 0 to 8192, got [{}"),
+        ({"crops_coords_top_left": ["x"] * MANY}, "crops_coords_top_left must be two whole numbers from 0 to 8192"),
+        ({"target_size": "x," * MANY}, "target_size must be two whole numbers from 0 to 8192"),
+    ],
+)
+def test_a_list_too_long_is_refused_before_its_items_are_looked_at(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        make_request(TextToImageRequest, values)
+    assert str(caught.value).startswith(sentence)
+    cause = caught.value.__cause__
+    assert isinstance(cause, ValidationError)
+    (error,) = cause.errors()
+    assert error["type"] == "too_long"
+    assert len(error["loc"]) <= 3
+
+
+def test_a_pair_is_split_no_further_than_it_must_be() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TextToImageRequest.model_validate({"original_size": "1," * MANY})
+    assert caught.value.errors()[0].get("ctx", {})["actual_length"] == 3
+
+
+def test_a_request_of_foreign_names_is_refused_at_the_first() -> None:
+    with pytest.raises(InvalidRequest, match=r"^\\ud8000 is not a field of this request, got 0$") as caught:
+        make_request(TextToImageRequest, {f"\ud800{k}": k for k in range(MANY)})
+    assert caught.value.__cause__ is None, "pydantic would have made an error of each"
+    with pytest.raises(InvalidRequest) as caught:
+        make_request(TextToImageRequest, {"x" * 100_000: 0})
+    assert len(str(caught.value)) < 150
+
+
 def test_a_prompt_too_long_is_refused_in_a_short_sentence() -> None:
     with pytest.raises(InvalidRequest) as caught:
         make_request(TextToImageRequest, {"prompt": "x" * 100_000})
-    assert str(caught.value).startswith("prompt must have at most 5000 characters, got ")
+    assert str(caught.value).startswith("prompt must have at most 20000 characters, got ")
     assert str(caught.value).endswith("(100000 characters)")
     assert len(str(caught.value)) < 150
 
