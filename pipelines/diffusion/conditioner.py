@@ -1,5 +1,7 @@
 """From a request to an expert and its conditioning, with what was encoded before."""
 
+from collections.abc import Mapping
+
 from pipelines.components.cache import ComponentCache
 from pipelines.components.expert import Expert
 from pipelines.components.loading import Report
@@ -7,6 +9,7 @@ from pipelines.components.use import Use
 from pipelines.diffusion.conditioning import Conditioning, make_conditioning
 from pipelines.prompts.cache import EmbeddingCache
 from pipelines.prompts.encoding import PromptEncoder
+from pipelines.prompts.styles import Style
 from pipelines.prompts.textual_inversion import Inversions
 from pipelines.schema.requests import GenerationRequest
 
@@ -14,8 +17,9 @@ from pipelines.schema.requests import GenerationRequest
 class Conditioner:
     """Loads experts when they are first wanted and turns requests into their conditioning."""
 
-    def __init__(self, components: ComponentCache) -> None:
+    def __init__(self, components: ComponentCache, styles: Mapping[str, Style]) -> None:
         self.components = components
+        self.styles = styles
         self.embeddings = EmbeddingCache()
         self._generation = components.generation
 
@@ -30,5 +34,7 @@ class Conditioner:
         inversions = Inversions(expert, self.components.embedding_files(selection, report))
         loras = selection.loras if name == "base" else ()
         acting = tuple((lora.source, lora.revision, lora.file, lora.stamp, weight) for lora, weight in loras)
-        encoder = PromptEncoder(expert, self.embeddings, request.clip_skip, inversions, acting)
-        return expert, make_conditioning(expert, encoder, request)
+        encoder = PromptEncoder(
+            expert, self.embeddings, request.clip_skip, inversions, acting, request.prompt_weighting
+        )
+        return expert, make_conditioning(expert, encoder, request, self.styles)

@@ -1,5 +1,6 @@
 """What a UNet is told besides the noisy latents: the prompts, and SDXL's micro-conditioning."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,46 +8,139 @@ import torch
 
 from pipelines.components.expert import Expert
 from pipelines.diffusion.guidance import GuidanceSettings, make_guidance
-from pipelines.prompts.encoding import PromptEncoder
-from pipelines.schema.requests import GenerationRequest
+from pipelines.diffusion.schedulers import make_scheduler
+from pipelines.prompts.drawing import final_texts
+from pipelines.prompts.encoding import PromptEncoder, Side
+from pipelines.prompts.limits import check_stages
+from pipelines.prompts.reading import Reading
+from pipelines.prompts.styles import Style
+from pipelines.prompts.syntax import Prompt, parse
+from pipelines.schema.requests import PROMPT_FIELDS, GenerationRequest
+
+CPU = torch.device("cpu")
+
+Schedule = tuple[tuple[int, Reading], ...]
+"""What a prompt says up to and with each of these steps, from 1."""
+Pair = tuple[Side, Side]
+"""What the prompts say, and the negative ones."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the prompts say up to and with `last_step`, counted from 1: a negative and a positive row, in this order.
+
+    `prompt_embeds`: (2, 77*k, width); `text_embeds`: (2, projection), pooled.
+    """
+
+    last_step: int
+    prompt_embeds: torch.Tensor
+    text_embeds: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Conditioning:
     """Rows for UNet calls: the negative ones before the positive ones, or without guidance the positive ones alone.
 
-    `prompt_embeds`: (rows, 77*k, width); `text_embeds`: (rows, projection), pooled; `time_ids`: (rows, 6),
-    or (rows, 5) for the refiner, whose last number is the aesthetic score instead of the target size.
+    `time_ids`: (2, 6), or (2, 5) for the refiner, whose last number is the aesthetic score instead of the target size.
     """
 
-    prompt_embeds: torch.Tensor
-    text_embeds: torch.Tensor
+    stages: tuple[Stage, ...]
+    """One, unless a prompt changes on the way."""
     time_ids: torch.Tensor
     guidance: GuidanceSettings
+    pictures: int = 1
 
-    def last(self, rows: int) -> dict[str, Any]:
-        """The UNet's arguments for the last `rows` rows, as views: all of them, or the positive ones."""
+    def last(self, rows: int, step: int = 1) -> dict[str, Any]:
+        """The UNet's arguments for the last `rows` rows at a step, from 1: two for each picture, or the positive ones.
+
+        For a single picture they are views.
+        """
+        stage = next((stage for stage in self.stages if step <= stage.last_step), self.stages[-1])
+        prompt_embeds, text_embeds, time_ids = (
+            tensor[-(rows // self.pictures) :]
+            if self.pictures == 1
+            else tensor[-(rows // self.pictures) :].repeat_interleave(self.pictures, dim=0)
+            for tensor in (stage.prompt_embeds, stage.text_embeds, self.time_ids)
+        )
         return {
-            "encoder_hidden_states": self.prompt_embeds[-rows:],
-            "added_cond_kwargs": {"text_embeds": self.text_embeds[-rows:], "time_ids": self.time_ids[-rows:]},
+            "encoder_hidden_states": prompt_embeds,
+            "added_cond_kwargs": {"text_embeds": text_embeds, "time_ids": time_ids},
         }
 
 
-def make_conditioning(expert: Expert, encoder: PromptEncoder, request: GenerationRequest) -> Conditioning:
-    """Encodes the request's prompts and sizes for one expert, repeated for each of its pictures."""
-    prompt_embeds, text_embeds = encoder.encode_pair(
-        request.prompt, request.negative_prompt, request.prompt_2, request.negative_prompt_2
-    )
-    time_ids = make_time_ids(expert, request).to(device=expert.device, dtype=prompt_embeds.dtype)
-    if request.guidance_scale <= 1:
-        prompt_embeds, text_embeds, time_ids = prompt_embeds[1:], text_embeds[1:], time_ids[1:]
-    count = request.num_images_per_prompt
-    return Conditioning(
-        prompt_embeds=prompt_embeds.repeat_interleave(count, dim=0),
-        text_embeds=text_embeds.repeat_interleave(count, dim=0),
-        time_ids=time_ids.repeat_interleave(count, dim=0),
-        guidance=make_guidance(request),
-    )
+def make_conditioning(
+    expert: Expert, encoder: PromptEncoder, request: GenerationRequest, styles: Mapping[str, Style]
+) -> Conditioning:
+    """Encodes the request's prompts, with its styles around them, and its sizes for one expert.
+
+    Raises `InvalidRequest`.
+    """
+    prompts = read_prompts(request, styles, encoder.inversions.rewrite)
+    stages = make_stages(encoder, prompts, count_steps(prompts, request, lambda: expert.scheduler_config))
+    time_ids = make_time_ids(expert, request).to(device=expert.device, dtype=stages[0].prompt_embeds.dtype)
+    return Conditioning(stages, time_ids, make_guidance(request), request.num_images_per_prompt)
+
+
+def read_prompts(
+    request: GenerationRequest, styles: Mapping[str, Style], rewrite: Callable[[str], str]
+) -> dict[str, Prompt]:
+    """The request's prompts by their fields, with its styles around them, textual inversions rewritten."""
+    texts = final_texts(request, styles)
+    return {field: parse(rewrite(getattr(texts, field)), request.prompt_syntax) for field in PROMPT_FIELDS}
+
+
+def count_steps(
+    prompts: Mapping[str, Prompt], request: GenerationRequest, scheduler_config: Callable[[], dict[str, Any]]
+) -> int:
+    """The steps that schedules in prompts are counted in: UNet calls of the whole path, whatever strength leaves of it.
+
+    As in A1111, where solvers of second order also count twice, and step 1 is the first that is really taken. One where
+    no prompt changes.
+    """
+    if not any(prompt.is_scheduled for prompt in prompts.values()):
+        return 1
+    return len(make_scheduler(request, scheduler_config(), CPU).timesteps)
+
+
+def plan_stages(prompts: Mapping[str, Prompt], steps: int) -> dict[int, Pair]:
+    """What the prompts and the negative ones say, by the last step of each run of steps in which all stay the same."""
+    schedules = {field: prompt.stages(steps) for field, prompt in prompts.items()}
+    ends = sorted({end for schedule in schedules.values() for end, _ in schedule})
+    return {end: (_side(schedules, "prompt", end), _side(schedules, "negative_prompt", end)) for end in ends}
+
+
+def check_pairs(prompts: Mapping[str, Prompt], pairs: Iterable[Pair], check: Callable[[Sequence[Side]], int]) -> None:
+    """Raises `InvalidRequest` where the stages would hold too much of the device or of its memory.
+
+    `check`: gives the chunks of the longest side, as `PromptEncoder.check` does.
+    """
+    distinct = list(dict.fromkeys(pairs))
+    chunks = max(check([pair[side] for pair in distinct]) for side in (0, 1))
+    field = next((field for field, prompt in prompts.items() if prompt.is_scheduled), "prompt")
+    check_stages(len(distinct), chunks, field, prompts[field].text)
+
+
+def make_stages(encoder: PromptEncoder, prompts: Mapping[str, Prompt], steps: int) -> tuple[Stage, ...]:
+    """The prompts by their fields, encoded for each run of steps in which all of them stay the same.
+
+    Raises `InvalidRequest` where the stages would hold too much of the device or of its memory.
+    """
+    pairs = plan_stages(prompts, steps)
+    distinct = dict.fromkeys(pairs.values())
+    if len(distinct) > 1:  # a single one is checked unless it is found in the cache
+        check_pairs(prompts, distinct, encoder.check)
+    encoded = {pair: encoder.encode_pair(*pair) for pair in distinct}
+    return tuple(Stage(end, *encoded[pair]) for end, pair in pairs.items())
+
+
+def _side(schedules: Mapping[str, Schedule], field: str, step: int) -> Side:
+    """What the prompt of `field`, and the one for the second encoder, say at a step.
+
+    A second prompt that is silent now and speaks at another step is silent: only one that never speaks is the first.
+    """
+    first, second = (next(reading for end, reading in schedules[name] if step <= end) for name in (field, f"{field}_2"))
+    is_silent = all(reading.is_empty for _, reading in schedules[f"{field}_2"])
+    return Side(field, first, None if is_silent else second)
 
 
 def make_time_ids(expert: Expert, request: GenerationRequest) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -68,33 +69,51 @@ def _to_bytes(colours: torch.Tensor) -> np.ndarray:
     return ((colours.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
 
 
-class StepReporter:
-    """Makes one run's `Step` events. Its clock starts with the first step and shows what the visitor sees:
-    with several runs taking turns, the speed that is left for this one."""
+@dataclass
+class Clock:
+    """Since when a job's steps are being counted, and when a preview was last drawn; in seconds of `monotonic`."""
 
-    def __init__(self, run: Run, preview: Preview | None) -> None:
+    started: float
+    previewed: float
+    steps_before: int = 0
+    """Steps of the job that were taken before."""
+
+
+class StepReporter:
+    """Makes one run's `Step` events, counted over all `runs` of its job, of which it is number `number`.
+
+    The clock starts with the first step and shows what the visitor sees: with several jobs taking turns, the speed
+    that is left for this one. A job's next run goes on with the clock of the one before. All runs of a job have as
+    many steps.
+    """
+
+    def __init__(
+        self, run: Run, preview: Preview | None, number: int = 0, runs: int = 1, clock: Clock | None = None
+    ) -> None:
         self.run = run
         self.preview = preview
-        self._started = time.monotonic()
-        self._previewed = self._started
+        self._before = number * run.total
+        self._total = runs * run.total
+        now = time.monotonic()
+        self.clock = clock or Clock(now, now, self._before)
 
     def report(self, expert: str) -> Step:
         """The event for the step that `expert` has just taken."""
-        run, now = self.run, time.monotonic()
-        steps_per_second = run.index / max(now - self._started, 1e-6)
+        index, now = self._before + self.run.index, time.monotonic()
+        steps_per_second = (index - self.clock.steps_before) / max(now - self.clock.started, 1e-6)
         return Step(
-            index=run.index,
-            total=run.total,
+            index=index,
+            total=self._total,
             expert=expert,
             steps_per_second=steps_per_second,
-            seconds_left=(run.total - run.index) / steps_per_second,
+            seconds_left=(self._total - index) / steps_per_second,
             preview=self._draw(now),
         )
 
     def _draw(self, now: float) -> bytes | None:
         """The run's first picture as a small JPEG, when one is due and another step is still to come."""
-        due = now - self._previewed >= PREVIEW_SECONDS and not self.run.is_done
+        due = now - self.clock.previewed >= PREVIEW_SECONDS and not self.run.is_done
         if self.preview is None or self.run.predicted is None or not due:
             return None
-        self._previewed = now
+        self.clock.previewed = now
         return encode_preview(self.preview.draw(self.run.predicted()[0]))

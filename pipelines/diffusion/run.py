@@ -99,7 +99,7 @@ class Run:
             self.kept = self.kept.hand_over(self.latents, self.generators)
         timestep = segment.timesteps[position]
         guided = is_guided(segment.conditioning.guidance, self.index, self.total)
-        noise_pred = predict_noise(segment, self.latents, timestep, guided)
+        noise_pred = predict_noise(segment, self.latents, timestep, guided, self.index + 1)
         before, scheduler = self.latents, segment.scheduler
         level = noise_level(scheduler, timestep, before)
         self.predicted = lambda: predict_picture(scheduler, noise_pred, level, before)
@@ -121,14 +121,19 @@ class Run:
         return self.latents
 
 
-def predict_noise(segment: Segment, latents: torch.Tensor, timestep: torch.Tensor, guided: bool) -> torch.Tensor:
-    """One UNet call, with classifier-free guidance (arXiv:2207.12598) as two rows per picture where it is on."""
+def predict_noise(
+    segment: Segment, latents: torch.Tensor, timestep: torch.Tensor, guided: bool, step: int
+) -> torch.Tensor:
+    """One UNet call, with classifier-free guidance (arXiv:2207.12598) as two rows per picture where it is on.
+
+    `step`, from 1, is counted over all segments: it says what prompts that change on the way say now.
+    """
     copies = 2 if guided else 1
     rows = segment.scheduler.scale_model_input(torch.cat([latents] * copies) if guided else latents, timestep)
     if segment.extra_channels is not None:
         rows = torch.cat([rows, torch.cat([segment.extra_channels] * copies)], dim=1)
     conditioning = segment.conditioning
-    noise_pred = segment.expert.unet(rows, timestep, **conditioning.last(len(rows)), return_dict=False)[0]
+    noise_pred = segment.expert.unet(rows, timestep, **conditioning.last(len(rows), step), return_dict=False)[0]
     if not guided:
         return noise_pred
     negative, positive = noise_pred.chunk(2)

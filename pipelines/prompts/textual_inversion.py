@@ -2,9 +2,10 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tokenizers import AddedToken
 from transformers import CLIPTokenizer
 
 from pipelines.components.expert import Expert
+from pipelines.components.header import read_header
 from pipelines.components.kinds import MAX_EMBEDDING_VECTORS
 from pipelines.schema.errors import ModelError
 
@@ -22,6 +24,8 @@ KEYS = ("clip_l", "clip_g")
 FIRST_PLACEHOLDER = 0xE000
 """The first code point of Unicode's private use area: nobody types it, and to compel it is part of a word."""
 PLACEHOLDERS = 0xF900 - FIRST_PLACEHOLDER
+_WHOLE_WORD = r"(?<!\w)(?<!\w-){}(?!-?\w)"
+"""A hyphen joins words, unless it is compel's sign for less weight, after which no letter follows."""
 
 
 class Inversions:
@@ -41,18 +45,9 @@ class Inversions:
         self._vectors: tuple[torch.Tensor, ...] = ()
         if not embeddings:
             return
-        vectors: list[list[torch.Tensor]] = [[], []]
-        placeholder = FIRST_PLACEHOLDER
-        for name, path in embeddings:
-            rows = _read(path, self._encoders)
-            count = len(rows[1])
-            if placeholder + count > FIRST_PLACEHOLDER + PLACEHOLDERS:
-                raise ModelError(f"textual inversions of one prompt must have at most {PLACEHOLDERS} vectors together")
-            self._words[name] = "".join(map(chr, range(placeholder, placeholder + count)))
-            placeholder += count
-            for all_rows, some in zip(vectors, rows, strict=True):
-                all_rows.append(some)
-        self._vectors = tuple(torch.cat(rows) for rows in vectors)
+        rows = {name: _read(path, self._encoders) for name, path in embeddings}
+        self._words = name_placeholders({name: len(some[1]) for name, some in rows.items()})
+        self._vectors = tuple(torch.cat(some) for some in zip(*rows.values(), strict=True))
 
     @cached_property
     def tokenizers(self) -> tuple[CLIPTokenizer | None, CLIPTokenizer]:
@@ -63,21 +58,12 @@ class Inversions:
         first, second = self._own_tokenizers
         if not self._vectors:
             return first, second
-        characters = [chr(FIRST_PLACEHOLDER + number) for number in range(len(self._vectors[1]))]
-        return None if first is None else _extend(first, characters), _extend(second, characters)
+        count = len(self._vectors[1])
+        return None if first is None else extend(first, count), extend(second, count)
 
     def rewrite(self, prompt: str) -> str:
-        """The prompt with every name, or `embedding:` and the name, replaced by its vectors' characters.
-
-        A name counts as a whole word only, in the same letters. The characters stay one word, so that weights such as
-        `name++` or `(name)1.2` hold for all vectors.
-        """
-        if not self._words:
-            return prompt
-        names = "|".join(re.escape(name) for name in sorted(self._words, key=len, reverse=True))
-        # a hyphen joins words, unless it is compel's sign for less weight, after which no letter follows
-        whole_word = rf"(?<!\w)(?<!\w-)(?:embedding:)?({names})(?!-?\w)"
-        return re.sub(whole_word, lambda match: self._words[match[1]], prompt)
+        """The prompt with every name, or `embedding:` and the name, replaced by its vectors' characters."""
+        return rewrite(prompt, self._words)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -87,6 +73,45 @@ class Inversions:
                 if encoder is not None and tokenizer is not None:
                     stack.enter_context(_reading(encoder, len(tokenizer) - len(vectors), vectors))
             yield
+
+
+def name_placeholders(vectors: Mapping[str, int]) -> dict[str, str]:
+    """For each name as many characters as it has vectors; raises `ModelError` for more than there are."""
+    ends = list(accumulate(vectors.values(), initial=FIRST_PLACEHOLDER))
+    if ends[-1] > FIRST_PLACEHOLDER + PLACEHOLDERS:
+        raise ModelError(f"textual inversions of one prompt must have at most {PLACEHOLDERS} vectors together")
+    return {name: "".join(map(chr, range(*span))) for name, span in zip(vectors, pairwise(ends), strict=True)}
+
+
+def count_vectors(path: Path) -> int:
+    """How many tokens a textual inversion takes, from the file's header; raises `ModelError`."""
+    shape = read_header(path).shape(KEYS[0])
+    return shape[0] if len(shape) == 2 else 1
+
+
+def stands_in(name: str, prompt: str) -> bool:
+    """Whether a name stands in a prompt as a whole word; "neg" does in "neg--" and not in "neg-xl" or "negative"."""
+    return name in prompt and re.search(_WHOLE_WORD.format(re.escape(name)), prompt) is not None
+
+
+def rewrite(prompt: str, words: Mapping[str, str]) -> str:
+    """The prompt with every name in `words`, or `embedding:` and the name, replaced by its characters.
+
+    A name counts as a whole word only, in the same letters. The characters stay one word, so that weights such as
+    `name++` or `(name)1.2` hold for all vectors.
+    """
+    if not words:
+        return prompt
+    names = "|".join(re.escape(name) for name in sorted(words, key=len, reverse=True))
+    return re.sub(_WHOLE_WORD.format(f"(?:embedding:)?({names})"), lambda match: words[match[1]], prompt)
+
+
+def extend(tokenizer: CLIPTokenizer, count: int) -> CLIPTokenizer:
+    """A copy that knows the first `count` placeholders as tokens; their ids follow on those of the vocabulary."""
+    extended = copy.deepcopy(tokenizer)
+    characters = map(chr, range(FIRST_PLACEHOLDER, FIRST_PLACEHOLDER + count))
+    extended.add_tokens([AddedToken(character, normalized=False) for character in characters])  # pyright: ignore
+    return extended
 
 
 def _read(path: Path, encoders: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,13 +147,6 @@ def _written(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise ModelError(f"{path.name} could not be read: it is not there any more") from error
     return status.st_mtime_ns, status.st_size
-
-
-def _extend(tokenizer: CLIPTokenizer, characters: Sequence[str]) -> CLIPTokenizer:
-    """A copy that knows each character as a token; their ids follow on those of the vocabulary."""
-    extended = copy.deepcopy(tokenizer)
-    extended.add_tokens([AddedToken(character, normalized=False) for character in characters])  # pyright: ignore
-    return extended
 
 
 @contextmanager

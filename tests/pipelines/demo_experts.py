@@ -86,7 +86,8 @@ def make_condition(request: GenerationRequest, experts: Experts) -> Condition:
 
     def condition(name: str) -> tuple[Expert, Conditioning]:
         expert = experts[name]
-        return expert, make_conditioning(expert, PromptEncoder(expert, EmbeddingCache(), request.clip_skip), request)
+        encoder = PromptEncoder(expert, EmbeddingCache(), request.clip_skip, weighting=request.prompt_weighting)
+        return expert, make_conditioning(expert, encoder, request, {})
 
     return condition
 
