@@ -5,15 +5,14 @@ All torch work of a device happens on this one thread; everybody else submits an
 
 import logging
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from PIL import Image
 
+from pipelines.album import Ending
 from pipelines.components.expert import Expert
 from pipelines.components.loading import Report
 from pipelines.components.memory import is_out_of_memory
@@ -27,26 +26,27 @@ from pipelines.diffusion.run import Run
 from pipelines.healing import Healer
 from pipelines.job import Job
 from pipelines.line import Line, Turn
-from pipelines.media.save import save_pictures
+from pipelines.saving import Saver, without_frames
 from pipelines.schema.errors import Cancelled, NumericalError, PipelineError, RunError
-from pipelines.schema.events import Done, Failed, Loading, Notice, Noticed, Result, Saving
+from pipelines.schema.events import Loading, Notice, Noticed, Saving
 from pipelines.schema.models import AddOn, Selection
 from pipelines.schema.settings import Settings
 from pipelines.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 0.01
+"""The device's thread waits so long for a job whose pictures wait for the disk, before it looks after the others."""
 DRAWN_ANEW: tuple[Notice, ...] = ("denoised_in_float32", "weights_reloaded")
 """What a finished run's latents are of no use after; the rest concerns decoding alone."""
 
 
 @dataclass
 class Work:
-    """What a job is on the device: its run, then the pictures decoded so far."""
+    """What a draw is on the device: its run, then the pictures decoded so far."""
 
     run: Run
     reporter: StepReporter
-    started: float
     pictures: list[Image.Image] = field(default_factory=list)
 
 
@@ -54,10 +54,17 @@ class Engine:
     """Draws the jobs of a line on one device."""
 
     def __init__(
-        self, settings: Settings, line: Line, conditioner: Conditioner, own: Selection, decoder: AddOn | None = None
+        self,
+        settings: Settings,
+        line: Line,
+        conditioner: Conditioner,
+        saver: Saver,
+        own: Selection,
+        decoder: AddOn | None = None,
     ) -> None:
         self.settings = settings
         self.line = line
+        self.saver = saver
         self.conditioner = conditioner
         self.components = conditioner.components
         self.own = own
@@ -69,7 +76,6 @@ class Engine:
         self.healer = Healer(self.components)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
-        self._savers = ThreadPoolExecutor(2, thread_name_prefix="saver")
         self._thread = threading.Thread(target=self._work, name="device", daemon=True)
         self._thread.start()
 
@@ -77,7 +83,7 @@ class Engine:
         """Ends every job as stopped and the thread with them; pictures that are being saved are saved."""
         self.line.close()
         self._thread.join()
-        self._savers.shutdown()
+        self.saver.close()
 
     @torch.inference_mode()
     def _work(self) -> None:
@@ -85,11 +91,11 @@ class Engine:
             if self._get_ready():
                 while turns := self.line.next_turns():
                     for turn in turns:
-                        self._guard(turn.job, lambda turn=turn: self._advance(turn))
-                        if turn.job.is_finished:
-                            self._leave(turn)
+                        self._guard(turn)
         finally:
             self.line.close()
+            for turn in self.line.running():
+                self._end(turn, Cancelled("the studio is closing"))
             self.line.clear()
             self.components.clear()
 
@@ -123,27 +129,22 @@ class Engine:
                         raise
                 self.healer.climb()
 
-    def _guard(self, job: Job, action: Callable[[], None]) -> None:
+    def _guard(self, turn: Turn) -> None:
         """Does a piece of one job's work; whatever that raises ends this job and no other."""
+        job = turn.job
         try:
             if job.is_cancelled:
                 raise Cancelled("the job was stopped")
-            action()
-        except Cancelled:
-            job.stop()
+            if turn.album.failure is not None:
+                raise turn.album.failure
+            self._advance(turn)
+            return
         except PipelineError as error:
-            if error.__cause__ is not None:
-                log.warning("job %s: %s (%r)", job.id, error, error.__cause__)
-            self._fail(job, error)
+            reason = without_frames(job, error)
         except Exception as error:
             log.exception("job %s failed", job.id)
-            self._fail(job, RunError(f"the device failed while drawing ({type(error).__name__}); try again"))
-
-    @staticmethod
-    def _fail(job: Job, error: PipelineError) -> None:
-        """Ends a job with an error that has let go of the frames, and so the tensors, it came from."""
-        error.__cause__ = error.__context__ = None
-        job.post(Failed(error.with_traceback(None)))
+            reason = RunError(f"the device failed while drawing ({type(error).__name__}); try again")
+        self._end(turn, reason)  # out here the frames that held the tensors of the failed piece are gone
 
     def _advance(self, turn: Turn) -> None:
         """The job's next piece of work; what fails for want of memory or precision is mended and done again."""
@@ -163,7 +164,7 @@ class Engine:
         work: Work | None = turn.work
         experts = [segment.expert for segment in work.run.segments] if work else []
         is_drawn = work is not None and work.run.is_done
-        turn.work = None  # before memory is looked for, and before anybody hears of a failure
+        turn.work = turn.clock = None  # before memory is looked for, and before anybody hears of a failure
         if not is_drawn:
             work = None
         notice = self.healer.heal(turn, failure, experts, is_drawn=is_drawn)
@@ -172,9 +173,10 @@ class Engine:
             turn.work = work
 
     def _do_next(self, turn: Turn) -> None:
-        """Preparing the job, one step, or decoding one picture; after the last the pictures are handed on."""
+        """Preparing a draw, one step, or decoding one picture; after the last the pictures are handed on."""
         if turn.work is None:
-            turn.work = self._prepare(turn)
+            if turn.album.wait_for_room(PAUSE_SECONDS):
+                turn.work = self._prepare(turn)
             return
         work: Work = turn.work
         if not work.run.is_done:
@@ -187,38 +189,48 @@ class Engine:
             self.pace.keep()
             turn.job.post(work.reporter.report(expert))
             return
-        turn.job.post(Saving())
+        if turn.is_last:
+            turn.job.post(Saving())
         latents = work.run.finish()
         vae, dtype = self._decoder(turn, work.run.segments[-1].expert)
         work.pictures.append(decode_picture(vae, latents[[len(work.pictures)]], dtype))
         self.healer.note_tiles(turn)
         if len(work.pictures) == len(latents):
-            notices = self.healer.notices(turn)
-            self._savers.submit(self._guard, turn.job, lambda: self._save(turn, work, notices))
-            self._leave(turn)
+            self.saver.save(turn, work.pictures, work.run.steps)
+            self._go_on(turn)
+
+    def _go_on(self, turn: Turn) -> None:
+        """The draw at hand is drawn: on to the job's next one, or off the device."""
+        if turn.is_last:
+            self._end(turn)
+            return
+        turn.clock = turn.work.reporter.clock
+        turn.work = None
+        turn.number += 1
 
     def _draw_anew(self, turn: Turn) -> None:
         """Another job has found this one's weights damaged, and they were dropped."""
-        turn.work = None
+        turn.work = turn.clock = None
         self.healer.note_reload(turn)
         turn.job.post(Noticed("weights_reloaded"))
 
     def _prepare(self, turn: Turn) -> Work:
-        started = time.monotonic()
+        turn.album.start()
         self.drawn_with = turn.selection.model.title
         report = self._reporter(turn.job)
         dtype = self.healer.dtype(turn)
         self.healer.relax()
         turn.use = use = Use(turn.selection, dtype or self.components.dtype)
         self.components.in_use = [other.use for other in self.line.running() if other.use]
-        task, request = TASKS[turn.job.request.task], turn.job.request
+        task, request = TASKS[turn.job.request.task], turn.drawing.draw.request
         run = task.prepare(
             request,
             turn.inputs,
             lambda name: self.conditioner.condition(request, use, name, report),
         )
         self.components.note()
-        return Work(run, StepReporter(run, self.previewers.of(turn.selection.model, report)), started)
+        preview = self.previewers.of(turn.selection.model, report)
+        return Work(run, StepReporter(run, preview, turn.number, len(turn.drawings), turn.clock))
 
     def _decoder(self, turn: Turn, expert: Expert) -> tuple[Any, torch.dtype]:
         """The VAE and its precision: its own, or float32 where that has overflowed."""
@@ -235,8 +247,13 @@ class Engine:
 
         return report
 
+    def _end(self, turn: Turn, error: PipelineError | None = None) -> None:
+        """Takes a job off the device, and with it whatever was changed for its sake; it ends with what was drawn."""
+        ending = Ending(error, self.healer.notices(turn))
+        self._leave(turn)
+        self.saver.end(turn, ending)
+
     def _leave(self, turn: Turn) -> None:
-        """Takes a job off the device, and with it whatever was changed for its sake."""
         self.line.leave(turn)
         self.components.in_use = [use for use in self.components.in_use if use is not turn.use]
         try:
@@ -244,12 +261,3 @@ class Engine:
             self.components.note()
         except Exception:  # the picture is drawn: what could not be put back now is tried before the next job
             log.exception("the memory mode could not be put back")
-
-    def _save(self, turn: Turn, work: Work, notices: tuple[Notice, ...]) -> None:
-        """Finishes and writes the pictures beside the device thread, which goes on with other jobs."""
-        request, model = turn.job.request, turn.selection.model.name
-        finish = TASKS[request.task].finish
-        finished = (finish(turn.inputs, picture) for picture in work.pictures)
-        files = save_pictures(finished, request, request.seeds, model, self.settings.output_dir)
-        elapsed = time.monotonic() - work.started
-        turn.job.post(Done(Result(files, request.seeds, request, elapsed, work.run.steps, model, notices)))

@@ -1,8 +1,8 @@
 """What is done when memory or precision does not suffice, so that a picture comes about all the same.
 
-Memory: a fixed ladder of rungs, each of which puts more aside, then the job again from its seed. Numbers that
-overflowed: the stage again in float32. Weights that were damaged in memory are read anew. When the job has left,
-everything is as it was before.
+Memory: a fixed ladder of rungs, each of which puts more aside, then the draw at hand again from its seed. Numbers that
+overflowed: the stage again in float32. Weights that were damaged in memory are read anew. What was done holds for the
+job's other draws too; when it has left, everything is as it was before.
 """
 
 import weakref

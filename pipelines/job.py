@@ -54,10 +54,10 @@ class Job:
             self._started = True
             return not self._cancelled
 
-    def stop(self) -> None:
-        """Ends the job as stopped, whoever asked for it."""
+    def stop(self, result: Result | None = None) -> None:
+        """Ends the job as stopped, whoever asked for it; `result`: the pictures that were finished before."""
         self._cancelled = True
-        self.post(Stopped())
+        self.post(Stopped(result))
 
     def when_finished(self, action: Callable[[], None]) -> None:
         """Has `action` called once the last event is posted, by whoever posts it; at once where that has happened."""

@@ -1,4 +1,4 @@
-"""Who waits, who is on the device, and whose turn it is. Knows jobs, not pictures.
+"""Who waits, who is on the device, and whose turn it is. Knows jobs and their draws, not pictures.
 
 Places on the device are few, turns are fair: in each round every visitor's jobs share one turn, and a visitor
 who has nothing on the device comes on at once, however many jobs others have there.
@@ -6,13 +6,27 @@ who has nothing on the device comes on at once, however many jobs others have th
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipelines.album import Album
 from pipelines.job import Job
+from pipelines.prompts.drawing import Draw
 from pipelines.schema.errors import QueueFull, RunError
 from pipelines.schema.events import Queued
 from pipelines.schema.models import Selection
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Pictures of one text, which are drawn together, and the files they are drawn with."""
+
+    draw: Draw
+    selection: Selection
+
+    def fill(self, values: dict[str, Any]) -> "Drawing":
+        """The same with these fields of its request filled in."""
+        return replace(self, draw=replace(self.draw, request=self.draw.request.model_copy(update=values)))
 
 
 @dataclass(eq=False)
@@ -20,14 +34,35 @@ class Turn:
     """A job in the line, with whatever it carries and whatever becomes of it on the device."""
 
     job: Job
-    selection: Selection
-    """The files it is drawn with."""
+    drawings: tuple[Drawing, ...]
+    """One after the other; more than one where the pictures' texts differ."""
     inputs: Any
     """What the job's task made of its uploads."""
+    number: int = 0
+    """Of the drawing at hand, from 0."""
+    album: Album = field(default_factory=Album, repr=False)
+    """The pictures of the drawings before it."""
     work: Any = field(default=None, repr=False)
     """The engine's own; let go of when the job leaves the device."""
     use: Any = field(default=None, repr=False)
     """The engine's own: the files and the precision that the job is being drawn with."""
+    clock: Any = field(default=None, repr=False)
+    """The engine's own: since when the job's steps are being counted."""
+
+    @property
+    def drawing(self) -> Drawing:
+        """The one at hand."""
+        return self.drawings[self.number]
+
+    @property
+    def selection(self) -> Selection:
+        """The files of the drawing at hand."""
+        return self.drawing.selection
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no other drawing comes after the one at hand."""
+        return self.number + 1 == len(self.drawings)
 
 
 def all_at_once(_turn: Turn, _running: Sequence[Turn]) -> bool:

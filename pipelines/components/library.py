@@ -1,10 +1,10 @@
 """Every model that can be named: the catalogue's, those in the host's folders, and paths given on the command line."""
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -12,13 +12,14 @@ from typing import TypeVar
 from pipelines.components.folders import CHECKPOINTS, OWN_REFINER, Folders, Refused, checkpoint_maker, folder_maker
 from pipelines.components.hub import is_cached
 from pipelines.components.kinds import expect_kind
+from pipelines.components.lora_tags import add_tagged, find_loras, list_names
+from pipelines.prompts.textual_inversion import count_vectors, stands_in
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import AddOn, AddOnKind, Catalogue, Entry, ModelEntry, Selection
-from pipelines.schema.requests import GenerationRequest
+from pipelines.schema.requests import PROMPT_FIELDS, GenerationRequest
 
 MAX_NAME = 200
 """As many characters as a request's field takes."""
-MAX_NAMES_TOLD = 20
 
 EntryT = TypeVar("EntryT", bound=Entry)
 
@@ -30,6 +31,11 @@ class _Snapshot:
     checkpoints: Mapping[str, ModelEntry]
     add_ons: Mapping[str, AddOn]
     refused: tuple[Refused, ...]
+
+    @cached_property
+    def embedding_sizes(self) -> Mapping[str, int]:
+        here = {name: Path(entry.source) for name, entry in _of_kind(self.add_ons, "embedding").items()}
+        return {name: _count_vectors(path) for name, path in here.items() if path.is_file()}
 
 
 class Library:
@@ -107,7 +113,7 @@ class Library:
             return self.add_path(path)
         if not path.exists() and (path.suffix or len(path.parts) > 1):
             raise ModelError(f"model must be on this disk: there is no file or folder {name!r}")
-        known = _listed([name for name, entry in self.checkpoints.items() if entry.kind != "refiner"])
+        known = list_names(name for name, entry in self.checkpoints.items() if entry.kind != "refiner")
         raise ModelError(
             f"model must be one of {known}, a .safetensors checkpoint, or a folder that holds model_index.json, "
             f"got {name!r}"
@@ -116,7 +122,9 @@ class Library:
     def select(self, request: GenerationRequest, own: ModelEntry) -> Selection:
         """The files that a request names; `own` where it names no model. Raises `InvalidRequest` for an unknown name.
 
-        A textual inversion is used where its name stands as a whole word in a prompt, in the same letters.
+        LoRAs are those that it chooses, and those that its prompts name as `<lora:name:weight>`. A textual inversion
+        is used where its name stands as a whole word in a prompt, in the same letters, with `embedding:` before it or
+        without.
         """
         now = self._snapshot
         drawing = {name: entry for name, entry in now.checkpoints.items() if entry.kind != "refiner"}
@@ -127,18 +135,27 @@ class Library:
             _pick("refiner", request.refiner, refiners, now) if request.refiner else refiners.get(model.refiner or "")
         )
         vae = _pick("vae", request.vae, vaes, now) if request.vae else vaes.get(model.vae or "")
-        prompts = (request.prompt, request.negative_prompt, request.prompt_2, request.negative_prompt_2)
+        weights = {_pick("loras", lora.name, loras, now).name: lora.weight for lora in request.loras}
+        prompts = [getattr(request, field) for field in PROMPT_FIELDS]
         return Selection(
             model=model,
             refiner=refiner,
             vae=vae,
-            loras=tuple((_pick("loras", lora.name, loras, now), lora.weight) for lora in request.loras),
+            loras=tuple((loras[name], weight) for name, weight in add_tagged(request, weights, loras).items()),
             embeddings=tuple(
                 entry
                 for name, entry in _of_kind(now.add_ons, "embedding").items()
-                if any(_stands_in(name, prompt) for prompt in prompts)
+                if any(stands_in(name, prompt) for prompt in prompts)
             ),
         )
+
+    def knows_lora(self, name: str) -> bool:
+        """Whether a tag of that name means one LoRA."""
+        return len(find_loras(name, _of_kind(self._snapshot.add_ons, "lora"))) == 1
+
+    def embedding_sizes(self) -> Mapping[str, int]:
+        """How many vectors each textual inversion has that is on this disk; looked up once after each scan."""
+        return self._snapshot.embedding_sizes
 
     def is_here(self, entry: Entry, parts: Sequence[str] | None = None) -> bool:
         """Whether nothing of the entry, or of these parts, must be downloaded: on this disk, or in the Hub's cache."""
@@ -148,6 +165,13 @@ class Library:
 
 
 # Names
+
+
+def _count_vectors(path: Path) -> int:
+    try:
+        return count_vectors(path)
+    except ModelError:  # damaged since it was scanned: whoever draws with it hears of that
+        return 1
 
 
 def _names(path: Path) -> Iterator[str]:
@@ -168,7 +192,7 @@ def _pick(field_name: str, name: str, choices: Mapping[str, EntryT], now: _Snaps
     other = now.checkpoints.get(name) or now.add_ons.get(name)
     refused = next((item.reason for item in now.refused if Path(item.file).stem == name), None)
     what = f", and not the {_NAMES_OF_KINDS[other.kind]} {name}" if other else f"; {refused}" if refused else ""
-    rule = f"must be one of {_listed(list(choices))}" if choices else "must be empty, because none is there to choose"
+    rule = f"must be one of {list_names(choices)}" if choices else "must be empty, because none is there to choose"
     raise InvalidRequest(field_name, rule + what, name)
 
 
@@ -181,13 +205,3 @@ _NAMES_OF_KINDS = {
     "embedding": "textual inversion",
     "preview": "decoder for previews",
 }
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MAX_NAMES_TOLD
-    return ", ".join(names[:MAX_NAMES_TOLD]) + (f" and {more} more" if more > 0 else "")
-
-
-def _stands_in(name: str, prompt: str) -> bool:
-    """Whether a name stands in a prompt as a whole word; "neg" does in "neg--" and not in "neg-xl" or "negative"."""
-    return name in prompt and re.search(rf"(?<!\w)(?<!\w-){re.escape(name)}(?!-?\w)", prompt) is not None

@@ -21,8 +21,9 @@ from pipelines.diffusion.previewers import Previewers
 from pipelines.diffusion.previews import LatentPreview, TinyPreview
 from pipelines.downloads import Downloads
 from pipelines.job import Job
-from pipelines.line import Line, Turn
+from pipelines.line import Drawing, Line, Turn
 from pipelines.manager import PipelineManager
+from pipelines.prompts.drawing import Draw
 from pipelines.schema.errors import Cancelled, ModelError, PipelineError, QueueFull
 from pipelines.schema.events import Loading, Queued, Stopped
 from pipelines.schema.models import AddOn, Entry, ModelEntry, Selection
@@ -82,7 +83,8 @@ def make_entry(name: str) -> ModelEntry:
 def add(downloads: Downloads, line: Line, *names: str) -> Turn:
     """A job on its reserved place that waits for the files of those names."""
     entries = [make_entry(name) for name in names or ("model",)]
-    turn = Turn(Job(TextToImageRequest(), ""), Selection(entries[0]), inputs=None)
+    drawings = (Drawing(Draw(TextToImageRequest(), {}), Selection(entries[0])),)
+    turn = Turn(Job(TextToImageRequest(), ""), drawings, inputs=None)
     line.reserve()
     downloads.add(turn, [(entry, ["unet"]) for entry in entries])
     return turn
@@ -228,13 +230,15 @@ def test_a_program_ends_in_the_middle_of_a_download() -> None:
 import time
 from pipelines.downloads import Downloads
 from pipelines.job import Job
-from pipelines.line import Line, Turn
+from pipelines.line import Drawing, Line, Turn
+from pipelines.prompts.drawing import Draw
 from pipelines.schema.models import ModelEntry, Selection
 from pipelines.schema.requests import TextToImageRequest
 entry = ModelEntry(name="model", title="Model", source="somebody/model")
 line = Line(1, 1)
 line.reserve()
-turn = Turn(Job(TextToImageRequest(), ""), Selection(entry), None)
+request = TextToImageRequest()
+turn = Turn(Job(request, ""), (Drawing(Draw(request, {}), Selection(entry)),), None)
 Downloads(line, lambda entry, parts, report: time.sleep(60)).add(turn, [(entry, None)])
 time.sleep(0.2)
 """

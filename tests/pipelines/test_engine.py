@@ -219,7 +219,7 @@ def test_picture_k_of_a_batch_equals_the_same_seed_alone(manager: PipelineManage
 def test_float_pixels_of_a_batch_equal_those_of_single_runs_to_a_thousandth(
     manager: PipelineManager, base: Expert, own: Selection
 ) -> None:
-    conditioner = Conditioner(manager.components)
+    conditioner = Conditioner(manager.components, {})
 
     def draw(**values: Any) -> torch.Tensor:
         size = {"width": 256, "height": 256, "num_inference_steps": 6}
@@ -271,9 +271,9 @@ def test_a_failure_on_the_device_ends_one_job_with_a_sentence_and_no_other(
     assert "planted" in caplog.text
 
 
-def test_an_unreadable_prompt_is_refused_by_name(manager: PipelineManager) -> None:
-    with pytest.raises(InvalidRequest, match=r"^prompt must be text that compel can read"):
-        submit(manager, prompt='("a", "b").blend(1)', num_inference_steps=2).result(60)
+def test_a_prompt_that_takes_too_long_to_encode_is_refused_by_name(manager: PipelineManager) -> None:
+    with pytest.raises(InvalidRequest, match=r"^negative_prompt must have at most \d+ tokens, not 5000"):
+        submit(manager, negative_prompt="fox " * 5000, num_inference_steps=2).result(60)
 
 
 def test_all_tasks_and_both_experts_share_the_same_objects(

@@ -17,7 +17,7 @@ from pipelines.components.library import Library
 from pipelines.diffusion.schedulers import SCHEDULERS
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import AddOn, Catalogue, ModelEntry, load_catalogue
-from pipelines.schema.requests import GenerationRequest, TextToImageRequest, make_request
+from pipelines.schema.requests import GenerationRequest, RefineRequest, TextToImageRequest, make_request
 
 DEMO = Path(load_catalogue().checkpoints["demo"].source)
 CATALOGUE = Catalogue(
@@ -474,12 +474,88 @@ def test_many_names_are_not_all_told(folder: Path) -> None:
         ({"negative_prompt": "(neg)1.2, neg-xl++"}, {"neg", "neg-xl"}),
         ({"prompt_2": "neg--"}, {"neg"}),
         ({"negative_prompt_2": "in my.style"}, {"my.style"}),
+        ({"negative_prompt": "(embedding:neg:1.2)", "prompt": "embedding:my.style"}, {"neg", "my.style"}),
         ({"prompt": "negative, NEG, non-neg, mystyle, my_neg"}, set()),
     ],
 )
 def test_embeddings_are_used_where_their_names_stand(library: Library, values: dict, names: set[str]) -> None:
     chosen = library.select(request(**values), library.checkpoints["demo"])
     assert {entry.name for entry in chosen.embeddings} == names
+
+
+def test_textual_inversions_on_this_disk_are_counted_by_their_vectors(library: Library, folder: Path) -> None:
+    assert library.embedding_sizes() == {"neg": 1, "neg-xl": 1, "my.style": 1}
+    write(folder / "embeddings" / "long.safetensors", {"clip_l": (5, 8), "clip_g": (5, 8)})
+    library.rescan()
+    assert library.embedding_sizes()["long"] == 5
+
+
+# LoRAs that prompts name
+
+
+def loras_of(library: Library, **values: object) -> dict[str, float]:
+    chosen = library.select(request(**values), library.checkpoints["demo"])
+    return {entry.name: weight for entry, weight in chosen.loras}
+
+
+@pytest.mark.parametrize(
+    ("values", "loras"),
+    [
+        ({"prompt": "a fox <lora:ink:0.8>"}, {"ink": 0.8}),
+        ({"prompt": "a fox <lora:ink>"}, {"ink": 1.0}),
+        ({"prompt": "<lora:INK:-4>", "prompt_2": "<lora:glow.safetensors:4>"}, {"ink": -4.0, "glow": 4.0}),
+        ({"prompt": "<lora:styles/ink:1>, <lora:other\\Glow:0.5>"}, {"ink": 1.0, "glow": 0.5}),
+        ({"prompt": "<lora:ink:1> <lora:ink:0.5>"}, {"ink": 0.5}),
+        (
+            {"prompt": "<lora:Ink:0.5>", "loras": [{"name": "ink", "weight": 2}, {"name": "glow"}]},
+            {"ink": 0.5, "glow": 1},
+        ),
+        ({"prompt": "(fox)1.2 withLora(ink, 0.4)", "prompt_syntax": "compel"}, {"ink": 0.4}),
+        ({"negative_prompt": "<lora:ink:1>", "negative_prompt_2": "<lora:nobody:9>"}, {}),
+        ({"prompt": "\\<lora ink> <ink> lora:ink"}, {}),
+    ],
+)
+def test_a_tag_in_a_prompt_names_a_lora_and_its_weight(library: Library, values: dict, loras: dict) -> None:
+    assert loras_of(library, **values) == loras
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"prompt": "<lora:nobody:1>"}, "prompt must name LoRAs among glow, ink, got 'nobody'"),
+        ({"prompt_2": "<lora:neg:1>"}, "prompt_2 must name LoRAs among glow, ink, got 'neg'"),
+        ({"prompt": "<lora:ink:4.1>"}, "prompt must weigh LoRAs from -4 to 4, got 'ink:4.1'"),
+        ({"prompt": "<lora:ink:-4.1>"}, "prompt must weigh LoRAs from -4 to 4, got 'ink:-4.1'"),
+    ],
+)
+def test_a_tag_that_cannot_be_followed_is_refused_by_name(library: Library, values: dict, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        loras_of(library, **values)
+    assert str(raised.value) == sentence
+
+
+def test_a_tag_that_fits_several_files_is_not_guessed(folder: Path) -> None:
+    for place in ("a", "b"):
+        write(folder / "loras" / place / "ink.safetensors", LORA)
+    library = Library(folder, CATALOGUE)
+    with pytest.raises(InvalidRequest, match=r"prompt must name one LoRA, of loras/a/ink\.safetensors, loras/b/ink"):
+        loras_of(library, prompt="<lora:ink:1>")
+    assert loras_of(library, prompt="<lora:Loras/B/ink:1>") == {"loras/b/ink.safetensors": 1}
+
+
+def test_chosen_loras_and_tags_together_are_at_most_eight(folder: Path) -> None:
+    for number in range(9):
+        write(folder / "loras" / f"l{number}.safetensors", LORA)
+    library = Library(folder, CATALOGUE)
+    rows = [{"name": f"l{number}"} for number in range(7)]
+    assert len(loras_of(library, loras=rows, prompt="<lora:l7:1> <lora:l0:0.5>")) == 8
+    with pytest.raises(InvalidRequest, match=r"prompt must name fewer LoRAs: 8 are the most .* got 'l8'"):
+        loras_of(library, loras=rows, prompt="<lora:l7:1> <lora:l8:1>")
+
+
+def test_a_pass_of_the_refiner_takes_no_lora_from_the_prompt_it_was_given(library: Library, tmp_path: Path) -> None:
+    refine = make_request(RefineRequest, {"image": tmp_path, "prompt": "<lora:ink:1> <lora:nobody:1>"})
+    assert library.select(refine, library.checkpoints["demo"]).loras == ()
 
 
 def test_what_is_on_this_disk_is_here(library: Library) -> None:

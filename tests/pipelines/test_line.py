@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from pipelines.job import Job
-from pipelines.line import Line, Turn
+from pipelines.line import Drawing, Line, Turn
+from pipelines.prompts.drawing import Draw
 from pipelines.schema.errors import QueueFull, RunError
 from pipelines.schema.events import Failed, Queued, Saving, Step, Stopped
 from pipelines.schema.models import ModelEntry, Selection
@@ -21,7 +22,8 @@ def make_job(owner: str = "") -> Job:
 
 
 def enter(line: Line, owner: str = "", selection: Selection = ANY) -> Turn:
-    turn = Turn(make_job(owner), selection, inputs=None)
+    job = make_job(owner)
+    turn = Turn(job, (Drawing(Draw(job.request, {}), selection),), inputs=None)
     line.reserve()
     line.enter(turn)
     return turn
