@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageChops
 
-from pipelines.schema.errors import PictureError
+from pipelines.schema.errors import PictureError, Plain
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_FILE_BYTES = 32 * 2**20
@@ -47,15 +47,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF's orientation and what undoes it."""
-
-
-class Plain(str):
-    """A value that stands in a sentence without quotes: "got 512x512"."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def load_picture(path: Path, field: str) -> Image.Image:

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from pipelines.media.decode import Plain
-from pipelines.schema.errors import InvalidRequest
+from pipelines.schema.errors import InvalidRequest, Plain
 
 BLACK_UP_TO = 15
 """JPEG's noise in black would otherwise make the whole picture count as masked."""

@@ -6,78 +6,56 @@ model sites understand. A path of the server never goes in: uploads are named by
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import PngImagePlugin
+from pydantic import TypeAdapter, ValidationError
 
 from pipelines.media.decode import UNREADABLE, open_picture
+from pipelines.media.infotext import VERSION, Texts, make_infotext
 from pipelines.schema.errors import InvalidRequest, PictureError
-from pipelines.schema.requests import REQUESTS, GenerationRequest, make_request
-from pipelines.schema.schedulers import SCHEDULE_TITLES, SCHEDULER_TITLES, upgrade_sampling
+from pipelines.schema.partial import check_values
+from pipelines.schema.requests import PROMPT_FIELDS, REQUESTS, GenerationRequest, make_request
+from pipelines.schema.schedulers import upgrade_sampling
+from pipelines.schema.types import Name
 
-VERSION = "0.1.0"
-"""The studio's version, as in pyproject.toml."""
 KEY = "sdxl_studio"
 SCHEMA = 1
 """Counts changes of the JSON's shape that an older reader would misunderstand."""
-MAX_CHARACTERS = 1_000_000
-"""Far more than two prompts of the longest kind take, each character escaped."""
+MAX_CHARACTERS = 2_000_000
+"""More than every prompt and its template take at their longest, each character escaped."""
+_HASH = re.compile(r"sha256:(?:[0-9a-f]{64}|unknown)")
+_NAME = TypeAdapter(Name)
 
 
 def make_text_chunks(
-    request: GenerationRequest, *, seed: int, model: str, hashes: dict[str, str] | None = None
+    request: GenerationRequest,
+    *,
+    seed: int,
+    model: str,
+    hashes: dict[str, str] | None = None,
+    texts: Texts | None = None,
+    template: Mapping[str, str] | None = None,
 ) -> PngImagePlugin.PngInfo:
     """The two text chunks of the picture drawn with `seed`, so that it can be made again alone.
 
-    `hashes` are the uploads' as `hash_pictures` gives them; left out, they are made from the request's files.
+    `hashes` are the uploads' as `hash_pictures` gives them; left out, they are made from the request's files. `texts`:
+    the prompts with their styles; left out, as in the request. `template`: the prompts that held wildcards or variants,
+    as they were typed; the request holds what was drawn from them.
     """
     if hashes is None:
         hashes = hash_pictures(request)
     values = request.model_dump(mode="json") | {"seed": seed, "num_images_per_prompt": 1} | hashes
     settings = {"schema": SCHEMA, "version": VERSION, "model": model, "task": request.task, "request": values}
+    if template:
+        settings["template"] = dict(template)
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt(KEY, json.dumps(settings, ensure_ascii=False))
-    chunks.add_text("parameters", make_infotext(request, seed=seed, model=model))
+    chunks.add_text("parameters", make_infotext(request, seed=seed, model=model, texts=texts, template=template))
     return chunks
-
-
-def make_infotext(request: GenerationRequest, *, seed: int, model: str) -> str:
-    """The request in A1111's words: prompt, negative prompt, and one line of settings."""
-    settings: dict[str, Any] = {
-        "Steps": request.num_inference_steps,
-        "Sampler": SCHEDULER_TITLES[request.scheduler],
-        "CFG scale": f"{request.guidance_scale:g}",
-        "Seed": seed,
-    }
-    if request.width is not None:
-        settings["Size"] = f"{request.width}x{request.height}"
-    settings["Model"] = model
-    settings |= _choices_in_words(request)
-    settings["Version"] = f"sdxl-studio {VERSION}"
-    lines = [request.prompt]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
-    lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in settings.items()))
-    return "\n".join(lines).replace("\0", "").strip()  # a zero byte would end the chunk for other readers
-
-
-def _choices_in_words(request: GenerationRequest) -> dict[str, str]:
-    """What A1111 has a word for beside the usual, where it is not left at its default."""
-    strength, share = getattr(request, "strength", None), getattr(request, "denoising_end", 1.0)
-    words = {
-        "Schedule type": SCHEDULE_TITLES.get(request.timesteps) or SCHEDULE_TITLES.get(request.sigmas, ""),
-        "VAE": request.vae,
-        "Denoising strength": f"{strength:g}" if strength is not None else "",
-        "Clip skip": str(request.clip_skip + 2)
-        if request.clip_skip
-        else "",  # SDXL always skips one; A1111 counts from 1
-        "CFG Rescale": f"{request.guidance_rescale:g}" if request.guidance_rescale else "",
-        "Refiner": request.refiner or "own" if share < 1 else "",
-        "Refiner switch at": f"{share:g}" if share < 1 else "",
-        "Loras": ", ".join(f"{lora.name}: {lora.weight:g}" for lora in request.loras),
-    }
-    return {key: value for key, value in words.items() if value}
 
 
 def hash_pictures(request: GenerationRequest) -> dict[str, str]:
@@ -109,16 +87,17 @@ def read_settings(path: Path, field: str = "image") -> dict[str, Any]:
         values: dict[str, Any] = upgrade_sampling(dict(settings["request"]))
         hashes = {name: str(values[name]) for name in picture_fields(request_class)}
         checked = make_request(request_class, values | {name: Path(name) for name in hashes})
-        if settings["schema"] != SCHEMA or not all(value.startswith("sha256:") for value in hashes.values()):
+        if settings["schema"] != SCHEMA or not all(map(_HASH.fullmatch, hashes.values())):
             raise ValueError("written by nobody, or by a later studio")
     except (*UNREADABLE, RecursionError, InvalidRequest) as error:
         raise PictureError(field, rule, path.name) from error
     return {
         "schema": SCHEMA,
-        "version": str(settings.get("version", "")),
-        "model": str(settings.get("model", "")),
+        "version": _read_name(settings.get("version")),
+        "model": _read_name(settings.get("model")),
         "task": checked.task,
         "request": checked.model_dump(mode="json") | hashes,
+        "template": _read_template(request_class, settings.get("template")),
     }
 
 
@@ -134,14 +113,22 @@ def read_request(path: Path, **pictures: Path) -> GenerationRequest:
     return make_request(request_class, values | pictures)
 
 
+def _read_name(name: Any) -> str:
+    """The name of a model or a version; empty for what else a file may hold there."""
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
+        return ""
+
+
+def _read_template(request_class: type[GenerationRequest], template: Any) -> dict[str, str]:
+    """The prompts of a template by field; what else a file may hold there is left out."""
+    pairs = template.items() if isinstance(template, dict) else ()
+    return check_values(request_class, {name: text for name, text in pairs if name in PROMPT_FIELDS}).values
+
+
 def _hash(path: Path) -> str:
     try:
         return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     except OSError:  # an upload swept away while the picture was drawn must not cost the picture
         return "sha256:unknown"
-
-
-def _quote(value: Any) -> str:
-    """Commas, colons and line ends would split the line for its readers."""
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text

@@ -4,12 +4,14 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from pipelines.media.metadata import hash_pictures, make_text_chunks
+from pipelines.media.infotext import Texts
+from pipelines.media.metadata import make_text_chunks
 from pipelines.schema.errors import RunError
 from pipelines.schema.requests import GenerationRequest
 
@@ -20,22 +22,35 @@ RANDOM_BYTES = 8
 """A visitor who knows the address of one picture must not find another's."""
 
 
-def save_pictures(
-    images: Iterable[Image.Image], request: GenerationRequest, seeds: Sequence[int], model: str, folder: Path
-) -> tuple[Path, ...]:
-    """Writes PNG files with their request inside, in the order of `images`, as <day>/<time>-<seed>-<random>.png.
+@dataclass(frozen=True)
+class Caption:
+    """What is written into pictures beside the request of each."""
 
-    Raises `RunError` that says what to do when the disk is full or the folder cannot be written.
+    model: str
+    texts: Texts | None = None
+    """As they were encoded, with the styles around them; `None`: those of the request."""
+    template: dict[str, str] = field(default_factory=dict)
+    """The prompts that held wildcards or variants, as typed."""
+    hashes: dict[str, str] | None = None
+    """The uploads' by field; `None`: they are made from the requests' files."""
+
+
+def save_pictures(
+    images: Iterable[Image.Image], requests: Sequence[GenerationRequest], caption: Caption, folder: Path
+) -> tuple[Path, ...]:
+    """Writes PNG files with their requests inside, in the order of `images`, as <day>/<time>-<seed>-<random>.png.
+
+    `requests`: for each picture the one that draws it alone. Raises `RunError` that says what to do when the disk is
+    full or the folder cannot be written.
     """
     now = datetime.now().astimezone()
     day = folder / f"{now:%Y-%m-%d}"
-    hashes = hash_pictures(request)
     files = []
     try:
         day.mkdir(parents=True, exist_ok=True)
-        for image, seed in zip(images, seeds, strict=True):
-            file = day / f"{now:%H%M%S}-{seed}-{secrets.token_hex(RANDOM_BYTES)}.png"
-            _write(image, file, make_text_chunks(request, seed=seed, model=model, hashes=hashes))
+        for image, request in zip(images, requests, strict=True):
+            file = day / f"{now:%H%M%S}-{request.seed}-{secrets.token_hex(RANDOM_BYTES)}.png"
+            _write(image, file, make_text_chunks(request, seed=request.seed, **vars(caption)))
             files.append(file)
     except OSError as error:
         raise RunError(_explain(error)) from error

@@ -3,10 +3,15 @@
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from sd_parsers import ParserManager
 
 from pipelines.media.metadata import (
     KEY,
@@ -18,14 +23,18 @@ from pipelines.media.metadata import (
     read_request,
     read_settings,
 )
+from pipelines.media.readers.picture import read_picture_settings, read_text_settings
 from pipelines.schema.errors import InvalidRequest, PictureError
 from pipelines.schema.requests import (
+    REQUESTS,
     GenerationRequest,
     ImageToImageRequest,
     InpaintRequest,
     RefineRequest,
     TextToImageRequest,
+    make_request,
 )
+from pipelines.schema.schedulers import SCHEDULER_NAMES, SCHEDULER_TITLES, SigmasName, SpacingName
 from pipelines.schema.types import MAX_PROMPT_CHARACTERS
 
 PROMPT = 'a fox, "red": 狐狸 🦊\nÄrger, (soft:1.2)'
@@ -135,6 +144,7 @@ def forged_settings() -> dict[str, str]:
         "an unknown field": json.dumps(good | {"request": {"prompts": "a fox"}}),
         "half a character": json.dumps(good | {"request": {"prompt": "\ud800"}}),
         "an upload without its hash": json.dumps(good | {"task": "refine"}),
+        "an upload's hash that is none": json.dumps(good | {"task": "refine", "request": {"image": "sha256:\ud800"}}),
         "a later schema": json.dumps(good | {"schema": 2}),
     }
 
@@ -234,3 +244,194 @@ def test_the_version_is_the_projects():
     found = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
     assert found is not None
     assert found[1] == VERSION
+
+
+# Styles and templates
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Prompts as they were drawn."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    prompt_2: str = ""
+    negative_prompt_2: str = ""
+
+
+DRAWN = TextToImageRequest(prompt="a red fox", styles=("pencil", "moody light"), negative_prompt="blur")
+STYLED = Texts("pencil drawing of a red fox, dim light", "blur, photo")
+TEMPLATE = {"prompt": "a {red|blue} __animal__", "negative_prompt": "blur"}
+
+
+def test_the_json_holds_what_was_typed_and_the_infotext_what_was_drawn(tmp_path: Path) -> None:
+    chunks = make_text_chunks(DRAWN, seed=7, model="demo", texts=STYLED, template=TEMPLATE)
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png", pnginfo=chunks)
+    found = read_settings(tmp_path / "a.png")
+    assert (found["request"]["prompt"], found["request"]["styles"]) == ("a red fox", ["pencil", "moody light"])
+    assert found["template"] == TEMPLATE
+    assert read_request(tmp_path / "a.png") == DRAWN.model_copy(update={"seed": 7})
+    with Image.open(tmp_path / "a.png") as image:
+        infotext = image.info["parameters"]
+    assert infotext.startswith("pencil drawing of a red fox, dim light\nNegative prompt: blur, photo\nSteps: ")
+    assert (
+        'Styles: "pencil, moody light", Template: a {red|blue} __animal__, Negative Template: blur, Version' in infotext
+    )
+
+
+def test_a_styled_infotext_draws_the_same_without_its_styles() -> None:
+    found = read_text_settings(make_infotext(DRAWN, seed=7, model="demo", texts=STYLED, template=TEMPLATE))
+    assert found.values["prompt"] == STYLED.prompt
+    assert "styles" not in found.values, "their words stand in the prompt already"
+    assert found.unmapped == ()
+
+
+FORGED_TEMPLATE = {
+    "prompt": 5,
+    "image": "/etc/passwd",
+    "negative_prompt": "\ud800",
+    "negative_prompt_2": "x" * (MAX_PROMPT_CHARACTERS + 1),
+    "prompt_2": "a {b|c}",
+}
+
+
+@pytest.mark.parametrize("template", [None, [], "text", FORGED_TEMPLATE])
+def test_a_forged_template_gives_only_texts_of_prompts(tmp_path: Path, template: Any) -> None:
+    good = {
+        "schema": 1,
+        "version": VERSION,
+        "model": "demo",
+        "task": "text_to_image",
+        "request": {},
+        "template": template,
+    }
+    found = read_settings(forge(tmp_path / "a.png", json.dumps(good)))["template"]
+    assert found == ({"prompt_2": "a {b|c}"} if isinstance(template, dict) else {})
+
+
+@pytest.mark.parametrize("name", [["1"], {"a": 1}, 5, None, "m" * 500_000, "\ud800", [[]] * 1000])
+def test_a_forged_name_of_the_model_or_the_version_is_left_out(tmp_path: Path, name: Any) -> None:
+    good = {"schema": 1, "task": "text_to_image", "request": {"prompt": "a fox"}}
+    path = forge(tmp_path / "a.png", json.dumps(good | {"model": name, "version": name}))
+    found = read_settings(path)
+    assert (found["model"], found["version"]) == ("", "")
+    assert read_picture_settings(path).values["model"] == ""
+
+
+def test_a_picture_of_an_older_studio_gets_the_defaults_of_newer_fields(tmp_path: Path) -> None:
+    old = {"prompt": "a fox", "scheduler": "dpmpp_2m_karras", "num_inference_steps": 12, "width": 64, "height": 64}
+    text = json.dumps({"schema": 1, "version": "0.0.1", "model": "demo", "task": "text_to_image", "request": old})
+    found = read_picture_settings(forge(tmp_path / "a.png", text))
+    assert (found.values["sigmas"], found.values["styles"], found.values["prompt_syntax"]) == ("karras", [], "auto")
+    assert found.values["model"] == "demo"
+
+
+def test_loras_are_tags_for_others_and_rows_for_us() -> None:
+    request = make_request(TextToImageRequest, {"prompt": "a fox", "loras": [{"name": "ink", "weight": 0.5}]})
+    text = make_infotext(request, seed=1, model="demo")
+    assert text.startswith("a fox <lora:ink:0.5>\nSteps: ")
+    found = read_text_settings(text)
+    assert (found.values["prompt"], found.values["loras"]) == ("a fox", [{"name": "ink", "weight": 0.5}])
+
+
+# What our infotext says is what we read from it
+
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(str.strip)
+PROMPTS = WORDS.filter(lambda text: not text.casefold().startswith("negative prompt:") and "Steps:" not in text)
+NAMES = WORDS.filter(lambda text: text and ": " not in text and text != "own" and text.casefold() != "none")
+SHARES = st.floats(0.05, 1)
+SIZES = st.tuples(st.integers(0, 4096), st.integers(0, 4096)) | st.none()
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "prompt": PROMPTS, "negative_prompt": PROMPTS, "prompt_2": PROMPTS, "negative_prompt_2": PROMPTS,
+    "width": st.sampled_from([512, 832, 1216]), "num_inference_steps": st.integers(20, 50),
+    "guidance_scale": st.floats(1, 30), "scheduler": st.sampled_from(SCHEDULER_NAMES),
+    "timestep_spacing": st.sampled_from(get_args(SpacingName)),
+    "sigmas": st.sampled_from(get_args(SigmasName)), "timesteps": st.sampled_from(["default", "align_your_steps"]),
+    "refiner": NAMES, "vae": NAMES, "clip_skip": st.integers(0, 10), "guidance_rescale": st.floats(0, 1),
+    "loras": st.lists(st.tuples(NAMES, st.floats(-4, 4)), max_size=3, unique_by=lambda pair: pair[0]).map(
+        lambda pairs: [{"name": name, "weight": weight} for name, weight in pairs]
+    ),
+    "prompt_syntax": st.sampled_from(["auto", "a1111", "compel"]), "guidance_start": st.floats(0, 0.5),
+    "prompt_weighting": st.sampled_from(["auto", "a1111", "compel"]), "guidance_end": st.floats(0.6, 1),
+    "dynamic_thresholding_ratio": st.floats(0.5, 1), "original_size": SIZES, "negative_target_size": SIZES,
+    "aesthetic_score": st.floats(0, 10), "offset_noise": st.floats(-1, 1), "denoising_end": SHARES, "strength": SHARES,
+    "resize_mode": st.sampled_from(["crop", "pad", "stretch"]), "invert_mask": st.booleans(),
+    "mask_grow": st.integers(0, 256), "inpaint_area": st.sampled_from(["whole", "masked"]),
+    "padding_mask_crop": st.integers(0, 512),
+    "crops_coords_top_left": st.tuples(st.integers(0, 99), st.integers(0, 99)),
+}  # fmt: skip
+NOT_IN_A_PICTURE = ("num_images_per_prompt", "all_combinations", "styles", "image", "mask_image")
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> GenerationRequest:
+    """A valid request of any task with some of its fields set."""
+    request_class = draw(st.sampled_from(list(REQUESTS.values())))
+    fields = request_class.model_fields
+    chosen = draw(st.lists(st.sampled_from([name for name in VALUES if name in fields]), max_size=9, unique=True))
+    values: dict[str, Any] = {name: Path("a.png") for name in ("image", "mask_image") if name in fields}
+    for name in chosen:
+        value = draw(VALUES[name])
+        more = {"height": 640} if name == "width" else {}
+        try:
+            make_request(request_class, values | {name: value} | more)
+        except InvalidRequest:  # an option that the scheduler at hand does not know
+            continue
+        values |= {name: value} | more
+    return make_request(request_class, values | {"seed": draw(st.integers(0, 2**32 - 1)), "model": "some model 1.0"})
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(requests())
+def test_our_infotext_gives_back_every_field(request: GenerationRequest) -> None:
+    found = read_text_settings(make_infotext(request, seed=request.seed, model=request.model))
+    assert (found.source, found.task, found.unmapped) == ("SDXL Studio", request.task, ())
+    fields = type(request).model_fields
+    values = {name: field.default for name, field in fields.items() if not field.is_required()} | found.values
+    dumped = request.model_dump(mode="json")
+    for name in (name for name in fields if name not in NOT_IN_A_PICTURE):
+        value = list(values[name]) if isinstance(values[name], tuple) else values[name]
+        assert value == dumped[name], name
+
+
+# An independent reader
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULER_NAMES)
+def test_sd_parsers_reads_every_field_that_it_knows(tmp_path: Path, scheduler: str) -> None:
+    known = {"sigmas": "karras"} if scheduler in ("euler", "dpmpp_2m", "dpmpp_sde") else {}
+    request = make_request(
+        TextToImageRequest,
+        {
+            "prompt": "a (red:1.2) fox,\nin the snow 狐", "negative_prompt": "blur, [text]", "scheduler": scheduler,
+            "num_inference_steps": 24, "guidance_scale": 6.5, "width": 832, "height": 1216, "vae": "clear",
+            "clip_skip": 1, "denoising_end": 0.8, "refiner": "polish", **known,
+        },
+    )  # fmt: skip
+    chunks = make_text_chunks(request, seed=4294967295, model="some model 1.0")
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png", pnginfo=chunks)
+    found = ParserManager().parse(tmp_path / "a.png")
+    assert found is not None
+    assert found.generator.value == "AUTOMATIC1111"
+    assert found.full_prompt == request.prompt
+    assert found.full_negative_prompt == request.negative_prompt
+    (sampler,) = found.samplers
+    assert sampler.name == SCHEDULER_TITLES[scheduler]
+    assert sampler.model is not None
+    assert sampler.model.name == "some model 1.0"
+    schedule = {"scheduler": "Karras"} if known else {}
+    assert sampler.parameters == {"steps": "24", "cfg_scale": "6.5", "seed": "4294967295", **schedule}
+    expected = {
+        "Size": "832x1216", "VAE": "clear", "Clip skip": "3", "Refiner": "polish", "Refiner switch at": "0.8",
+        "Version": f"sdxl-studio {VERSION}",
+    }  # fmt: skip
+    assert found.metadata == expected
+
+
+def test_sd_parsers_reads_the_texts_that_were_drawn(tmp_path: Path) -> None:
+    chunks = make_text_chunks(DRAWN, seed=7, model="demo", texts=STYLED, template=TEMPLATE)
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png", pnginfo=chunks)
+    found = ParserManager().parse(tmp_path / "a.png")
+    assert found is not None
+    assert (found.full_prompt, found.full_negative_prompt) == (STYLED.prompt, STYLED.negative_prompt)
+    assert found.metadata["Negative Template"] == "blur"

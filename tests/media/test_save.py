@@ -11,11 +11,12 @@ from PIL import Image
 
 from pipelines.media import save
 from pipelines.media.metadata import read_settings
-from pipelines.media.save import save_pictures
+from pipelines.media.save import Caption, save_pictures
 from pipelines.schema.errors import RunError
 from pipelines.schema.requests import TextToImageRequest
 
-REQUEST = TextToImageRequest(prompt="a fox", seed=5, num_images_per_prompt=2)
+REQUESTS = tuple(TextToImageRequest(prompt=f"a fox, number {seed}", seed=seed) for seed in (5, 6))
+CAPTION = Caption("demo")
 
 
 def make_pictures(count: int) -> list[Image.Image]:
@@ -27,22 +28,22 @@ def all_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_each_picture_is_a_png_of_its_own_pixels_and_seed(tmp_path: Path):
+def test_each_picture_is_a_png_of_its_own_pixels_and_request(tmp_path: Path):
     pictures = make_pictures(2)
-    files = save_pictures(pictures, REQUEST, (5, 6), "demo", tmp_path)
+    files = save_pictures(pictures, REQUESTS, CAPTION, tmp_path)
     assert len(files) == 2
-    for file, picture, seed in zip(files, pictures, (5, 6), strict=True):
+    for file, picture, request in zip(files, pictures, REQUESTS, strict=True):
         with Image.open(file) as saved:
             assert saved.format == "PNG"
             assert saved.tobytes() == picture.tobytes()
         settings = read_settings(file)
-        assert settings["request"]["seed"] == seed
-        assert settings["request"]["num_images_per_prompt"] == 1
+        assert (settings["request"]["prompt"], settings["request"]["seed"]) == (request.prompt, request.seed)
+        assert settings["model"] == "demo"
 
 
 def test_files_stand_in_a_folder_of_the_day_under_names_that_cannot_be_guessed(tmp_path: Path):
     output = tmp_path / "not" / "there yet"
-    files = save_pictures(make_pictures(2), REQUEST, (5, 5), "demo", output)
+    files = save_pictures(make_pictures(2), REQUESTS[:1] * 2, CAPTION, output)
     randoms = set()
     for file in files:
         assert file.parent.parent == output
@@ -54,9 +55,9 @@ def test_files_stand_in_a_folder_of_the_day_under_names_that_cannot_be_guessed(t
     assert sorted(all_files(output)) == sorted(files)
 
 
-def test_pictures_and_seeds_must_be_as_many(tmp_path: Path):
+def test_pictures_and_requests_must_be_as_many(tmp_path: Path):
     with pytest.raises(ValueError, match="shorter"):
-        save_pictures(make_pictures(2), REQUEST, (5,), "demo", tmp_path)
+        save_pictures(make_pictures(2), REQUESTS[:1], CAPTION, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_disk_that_fails_midway_leaves_no_half_file(
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(RunError, match=advice) as caught:
-        save_pictures(make_pictures(1), REQUEST, (5,), "demo", tmp_path)
+        save_pictures(make_pictures(1), REQUESTS[:1], CAPTION, tmp_path)
     assert str(tmp_path) not in str(caught.value)
     assert all_files(tmp_path) == []
 
@@ -93,14 +94,14 @@ def test_a_name_is_seen_only_when_its_file_is_whole(tmp_path: Path, monkeypatch:
         unfinished.rename(file)
 
     monkeypatch.setattr(save.os, "replace", replace)
-    assert save_pictures(make_pictures(2), REQUEST, (5, 6), "demo", tmp_path) == tuple(moved)
+    assert save_pictures(make_pictures(2), REQUESTS, CAPTION, tmp_path) == tuple(moved)
 
 
 def test_an_output_folder_that_is_a_file_is_a_sentence(tmp_path: Path):
     blocked = tmp_path / "outputs"
     blocked.write_text("not a folder")
     with pytest.raises(RunError, match="another --output-dir"):
-        save_pictures(make_pictures(1), REQUEST, (5,), "demo", blocked)
+        save_pictures(make_pictures(1), REQUESTS[:1], CAPTION, blocked)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -108,4 +109,4 @@ def test_an_output_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path):
     locked = tmp_path / "outputs"
     locked.mkdir(mode=0o500)
     with pytest.raises(RunError, match="another --output-dir"):
-        save_pictures(make_pictures(1), REQUEST, (5,), "demo", locked)
+        save_pictures(make_pictures(1), REQUESTS[:1], CAPTION, locked)
