@@ -1,10 +1,9 @@
 """What few need: another VAE, how the picture is framed, guidance in detail, the text encoders one by one."""
 
-import gradio as gr
-
 from ui.fields import Fields, section
 from ui.framing import build_framing
 from ui.guidance import build_guidance
+from ui.prompts import build_second_prompts
 
 
 def build_advanced(fields: Fields, *, encoders: int = 2) -> None:
@@ -13,8 +12,10 @@ def build_advanced(fields: Fields, *, encoders: int = 2) -> None:
         build_framing(fields)
         build_guidance(fields)
         with section("text_encoders"):
-            for name in ("prompt_2", "negative_prompt_2") if encoders > 1 else ():
-                fields.add(name, gr.Textbox("", lines=2, max_lines=8, **fields.labels(name)))
+            if encoders > 1:
+                build_second_prompts(fields)
+            fields.choice("prompt_syntax")
+            fields.choice("prompt_weighting")
             fields.slider("clip_skip", step=1)
         fields.entry("vae", "vae", "choice.vae.own")
         fields.slider("offset_noise", step=0.01)

@@ -9,15 +9,16 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from pipelines.schema.models import Entry, ModelEntry
+from pipelines.schema.models import ModelEntry
 from ui.about import describe_rescan, known_names, show_found
-from ui.entries import title_of
+from ui.entries import list_models
 from ui.fields import Show
+from ui.filling import defaults_for
 from ui.framing import BOXES
 from ui.i18n import ENGLISH, language_of, say, word
-from ui.loras import as_rows, defaults_with_loras, fitting_loras, read_loras
+from ui.loras import as_rows, fitting_loras, read_loras
 from ui.refiner import list_refiners
-from ui.sampling import FEW_STEPS, list_levels
+from ui.sampling import list_levels
 from ui.view import View
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ TAKEN_OVER = (
     "guidance_rescale", "clip_skip", "denoising_end", "vae", *BOXES,
 )  # fmt: skip
 """The fields that a chosen model sets: to what its entry says, else to what the schema says."""
+
+AFTER_RESCAN = "() => { window.studio.showAbout(); document.dispatchEvent(new CustomEvent('studio:changed')); }"
+"""Shows what was found, and has the prompts counted again: their LoRAs may be there now."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +54,6 @@ def build_model_box(manager: "PipelineManager") -> tuple[gr.Dropdown, gr.Button]
     return model, rescan
 
 
-def list_models(manager: "PipelineManager", language: str) -> list[tuple[str, str]]:
-    """Title, size and what should be known before each is chosen; the studio's own is always among them."""
-    entries: dict[str, Entry] = {manager.model.name: manager.model}
-    entries |= {entry.name: entry for entry in manager.choices("model")}
-    return [(_describe_model(manager, entry, language), name) for name, entry in entries.items()]
-
-
-def _describe_model(manager: "PipelineManager", entry: Entry, language: str) -> str:
-    facts = []
-    if isinstance(entry, ModelEntry):
-        facts.append(f"{entry.native_size} px")
-        if entry.kind == "inpainting":
-            facts.append(say("choice.model.inpainting", language))
-    return title_of(manager, entry, language, *facts)
-
-
 def show_note(manager: "PipelineManager", model: ModelEntry, language: str) -> str:
     """One line below the header for a model that only inpaints or is not here yet; else nothing."""
     notes = [escape(say("note.inpainting", language))] if model.kind == "inpainting" else []
@@ -83,9 +71,9 @@ def bind_choosing(
     views: dict[str, View],
     others: list[tuple[Block, Show]],
     manager: "PipelineManager",
-    app: gr.Blocks,
+    opened: gr.Button,
 ) -> None:
-    """Lets every tab, and `others`, follow the choice; a rescan and a page's load renew what there is to choose."""
+    """Lets every tab, and `others`, follow the choice; a rescan, and a page that has `opened`, renew what there is."""
     followers = [*others, *(follower for view in views.values() for follower in view.fields.followers)]
     parts = [*(part for part, _ in followers), *(view.fields.quality for view in views.values())]
     find_model = next(iter(views.values())).fields.find_model
@@ -121,9 +109,9 @@ def bind_choosing(
     taken_over = [part for view in views.values() for part in parts_taken_over(view)]
     choosing.model.change(show, inputs, parts, queue=False, **quiet)
     choosing.model.input(take_over, inputs, taken_over, queue=False, **quiet)
-    app.load(renew, inputs, renewed, queue=False, **quiet)
+    opened.click(renew, inputs, renewed, queue=False, **quiet)
     choosing.rescan.click(rescan, inputs, renewed, concurrency_limit=1, **quiet).then(
-        None, js="() => window.studio.showAbout()", api_visibility="private"
+        None, js=AFTER_RESCAN, api_visibility="private"
     )
 
 
@@ -142,7 +130,7 @@ def parts_taken_over(view: View) -> list[Component]:
 def values_taken_over(view: View, model: ModelEntry, loras: Any, language: str) -> list[Any]:
     """Values for `parts_taken_over`: the model's, under those of the LoRAs that stay chosen."""
     fields = view.fields
-    defaults = defaults_for(view, model, loras)
+    defaults = defaults_for(fields, model, loras)
     names = [name for name in TAKEN_OVER if name in fields.components]
     values = [fields.write(name, defaults.get(name, fields.describe(name).default)) for name in names]
     side = str(model.native_size) if fields.task == "text_to_image" else ""
@@ -156,11 +144,4 @@ def values_taken_over(view: View, model: ModelEntry, loras: Any, language: str) 
 
 def show_quality(view: View, model: ModelEntry, loras: Any) -> Any:
     """The levels of quality with the model and the LoRAs that are chosen."""
-    return gr.update(choices=list_levels(view.fields, defaults_for(view, model, loras)))
-
-
-def defaults_for(view: View, model: ModelEntry, loras: Any) -> dict[str, Any]:
-    """What model and LoRAs want of a tab; that the base was distilled is nothing to the refiner."""
-    defaults = defaults_with_loras(view.fields, model, loras)
-    few = defaults.get("num_inference_steps", FEW_STEPS + 1) <= FEW_STEPS
-    return {} if few and view.fields.task == "refine" else defaults
+    return gr.update(choices=list_levels(view.fields, defaults_for(view.fields, model, loras)))

@@ -1,10 +1,11 @@
-"""The named API: one endpoint for each task, its parameters the request's own fields."""
+"""The named API: one endpoint for each task, its parameters the request's own fields; and what can be asked before."""
 
 import asyncio
 import inspect
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,9 +19,9 @@ from gradio.context import LocalContext
 from gradio.data_classes import FileData
 
 from pipelines.job import Job
-from pipelines.schema.errors import Cancelled, PictureError, PipelineError
+from pipelines.schema.errors import Cancelled, InvalidRequest, PictureError, PipelineError
 from pipelines.schema.events import Done, Failed, Result
-from pipelines.schema.requests import REQUESTS, GenerationRequest
+from pipelines.schema.requests import PROMPT_FIELDS, REQUESTS, GenerationRequest, TextToImageRequest, make_request
 from ui.generate import as_gradio_error, describe, publish, submit
 from ui.i18n import ENGLISH, say
 from ui.listen import listen
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 FILE_FIELDS = ("image", "mask_image")
+ASKED_AT_ONCE = 4
+"""Questions beside the device's line, by all callers together: the longest prompts take a processor a second."""
 Answer = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
@@ -40,6 +43,62 @@ def bind_endpoints(manager: "PipelineManager", app: gr.Blocks) -> None:
     for function in app.fns.values():
         if function.api_name in REQUESTS:
             _document(function, REQUESTS[function.api_name])
+
+
+def bind_counting_api(manager: "PipelineManager", app: gr.Blocks) -> None:
+    """Adds `/count_tokens` and `/styles`, which wait for no picture and need no model in memory."""
+    functions = make_counter(manager), make_style_list(manager)
+    for function in functions:
+        gr.api(function, api_name=function.__name__, concurrency_limit=ASKED_AT_ONCE)
+    for function in app.fns.values():
+        if function.api_name == "count_tokens":
+            _describe_parameters(function, _COUNTED, ("count",))
+        elif function.api_name == "styles":
+            _describe_parameters(function, {}, ("styles",))
+
+
+def make_counter(manager: "PipelineManager") -> Callable[..., dict[str, Any]]:
+    """The function behind `/count_tokens`."""
+
+    def count_tokens(
+        prompt: str,
+        field: Literal["prompt", "negative_prompt", "prompt_2", "negative_prompt_2"] = "prompt",
+        model: str = "",
+        prompt_syntax: Literal["auto", "a1111", "compel"] = "auto",
+        prompt_weighting: Literal["auto", "a1111", "compel"] = "auto",
+        styles: list | None = None,
+    ) -> dict[str, Any]:
+        """How long a prompt is for each text encoder, where its chunks end, and what in it is not known."""
+        try:
+            if field not in PROMPT_FIELDS:
+                raise InvalidRequest("field", f"must be one of {', '.join(PROMPT_FIELDS)}", field)
+            values = {"model": model, "prompt_syntax": prompt_syntax, "prompt_weighting": prompt_weighting}
+            if model and model not in manager.library.checkpoints:
+                raise InvalidRequest("model", "must be the name of a model in this studio", model)
+            request = make_request(TextToImageRequest, {**values, field: prompt, "styles": styles or ()})
+            count = manager.count_prompt(
+                getattr(request, field),
+                field=field,
+                model=request.model,
+                syntax=request.prompt_syntax,
+                weighting=request.prompt_weighting,
+                styles=request.styles,
+            )
+        except PipelineError as error:
+            raise as_gradio_error(error) from error
+        return asdict(count)
+
+    return count_tokens
+
+
+def make_style_list(manager: "PipelineManager") -> Callable[[], list[dict[str, Any]]]:
+    """The function behind `/styles`."""
+
+    def styles() -> list[dict[str, Any]]:
+        """The styles that a request may name: titles, group, and what each puts around the prompts."""
+        return [style.model_dump(mode="json") for style in manager.styles.values()]
+
+    return styles
 
 
 def make_endpoint(
@@ -113,12 +172,18 @@ def _given(name: str, value: Any) -> Any:
 
 
 def _document(function: BlockFunction, request_class: type[GenerationRequest]) -> None:
+    fields = request_class.model_fields
+    descriptions = {name: fields[name].description or "" for name in parameter_names(request_class)}
+    _describe_parameters(function, descriptions, ("files", "info"))
+
+
+def _describe_parameters(function: BlockFunction, inputs: dict[str, str], outputs: tuple[str, ...]) -> None:
     """Names and describes the parameters, which Gradio would call "1st", "2nd" and leave unexplained."""
-    for name, component in zip(parameter_names(request_class), function.inputs, strict=True):
+    for (name, description), component in zip(inputs.items(), function.inputs, strict=True):
         if isinstance(component, Api):
             component.label = name
-            component._api_info["additional_description"] = request_class.model_fields[name].description or ""
-    for name, component in zip(("files", "info"), function.outputs, strict=True):
+            component._api_info["additional_description"] = description
+    for name, component in zip(outputs, function.outputs, strict=True):
         if isinstance(component, Api):
             component.label = name
 
@@ -160,3 +225,12 @@ def _read_schema(request_class: type[GenerationRequest]) -> dict[str, Any]:
 
 
 _PLAIN_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list}
+
+_COUNTED = {
+    "prompt": "The text to count.",
+    "field": "Which of the request's prompts it is: styles put other words around a negative one.",
+    **{
+        name: TextToImageRequest.model_fields[name].description or ""
+        for name in ("model", "prompt_syntax", "prompt_weighting", "styles")
+    },
+}

@@ -41,6 +41,10 @@ class Fields:
         """What makes what an input shows of a field's value, where `as_input` does not."""
         self.quality: gr.Radio
         """The chips that set several fields of the sampling at once."""
+        self.counters: dict[str, gr.HTML] = {}
+        """The line below each prompt, by the prompt's field."""
+        self.combinations: tuple[gr.Column, gr.HTML]
+        """The part of the page about all combinations, and the line in it that says how many there are."""
         self.followers: list[tuple[Block, Show]] = []
         """What looks different when another model is chosen, or when the model folders have been read again."""
 
@@ -89,9 +93,12 @@ class Fields:
             self.writers[name] = write
         return component
 
-    def read(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Field values by name of what the browser sent for `components`, unchecked: the request judges them."""
-        named = zip(self.components, values, strict=True)
+    def read(self, values: Sequence[Any], names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Field values by name of what the browser sent for `names`, else for `components`.
+
+        Unchecked: the request judges them.
+        """
+        named = zip(names or self.components, values, strict=True)
         return {name: self.readers[name](value) if name in self.readers else value for name, value in named}
 
     def slider(self, name: str, step: float, lowest: float | None = None) -> gr.Slider:
@@ -131,17 +138,6 @@ class Fields:
         """Two whole numbers in one text box, as "top, left"; its help is left to whoever stands around it."""
         value, label = as_input(self.default(name)), word(f"label.{name}")
         return self.add(name, gr.Textbox(value=value, label=label, placeholder=placeholder, max_lines=1, min_width=80))
-
-    def prompts(self) -> None:
-        """What the picture shows and, folded, what it should not."""
-        prompt = gr.Textbox(
-            value="", label=word("label.prompt"), placeholder=word("placeholder.prompt"), lines=3, max_lines=12,
-            elem_classes=["prompt"],
-        )  # fmt: skip
-        self.add("prompt", prompt)
-        with section("negative_prompt"):
-            info = word(f"help.{self.task}.negative_prompt")
-            self.add("negative_prompt", gr.Textbox("", show_label=False, info=info, lines=2, max_lines=8))
 
     def count(self) -> None:
         """How many pictures, each with a seed of its own."""

@@ -54,6 +54,7 @@ def describe(result: Result) -> dict[str, Any]:
     return {
         "seeds": list(result.seeds),
         "request": request_as_json(result.request),
+        "drawn": [request.prompt for request in result.drawn],
         "elapsed_seconds": round(result.elapsed_seconds, 3),
         "steps": result.steps,
         "model": result.model,

@@ -81,7 +81,7 @@ def describe_result(result: Result, language: str) -> str:
     """Seeds and settings of finished pictures as a row of small facts, in HTML; the size is the saved file's own."""
     request = result.request
     width, height = read_size(result.files[0], "file")  # an inpainted upload keeps its size, whatever was drawn
-    seeds = ", ".join(str(seed) for seed in result.seeds)
+    seeds = ", ".join(dict.fromkeys(str(seed) for seed in result.seeds))  # all combinations have the same
     facts = [
         (say("label.seed", language), seeds),
         (say("label.num_inference_steps", language), name_steps(result.steps, language)),

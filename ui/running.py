@@ -42,6 +42,8 @@ def make_runner(
             sentence = _sentence(error, language)
             yield stage.rest(sentence, "error", outcome)
             raise gr.Error(sentence, visible=False, print_exception=False) from error
+        except gr.Error:  # said already, over the pictures that were finished before
+            raise
         except Exception as error:  # a fault of ours must not leave Generate locked
             sentence = say("status.unexpected", language)
             yield stage.rest(sentence, "error", outcome)
@@ -61,10 +63,19 @@ async def follow(job: Job, stage: Stage, outcome: dict[str, Any] | None, languag
             match event:
                 case None:
                     yield {stage.facts: gr.skip()}  # so that Gradio looks whether the browser is still there
-                case Failed(error=error):
-                    raise error
-                case Stopped():
-                    yield stage.rest(say("status.stopped", language, last=sentence.split(" · ")[0]), "done", outcome)
+                case Failed(error=error, result=result):
+                    if result is None:
+                        raise error
+                    wrong = _sentence(error, language)
+                    yield await asyncio.to_thread(stage.finish, result, language, wrong, "error")
+                    raise gr.Error(wrong, visible=False, print_exception=False) from error
+                case Stopped(result=result):
+                    last = sentence.split(" · ")[0]
+                    if result is None:
+                        yield stage.rest(say("status.stopped", language, last=last), "done", outcome)
+                        continue
+                    stopped = say("status.stopped_with", language, last=last, count=len(result.files))
+                    yield await asyncio.to_thread(stage.finish, result, language, stopped)
                 case Done(result=result):
                     yield await asyncio.to_thread(stage.finish, result, language)
                 case Noticed(notice=notice):

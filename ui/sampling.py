@@ -49,21 +49,31 @@ def build_sampling(fields: Fields) -> None:
 
 
 def list_levels(fields: Fields, defaults: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    """Chips for a draft, the model's own settings and the best quality; a level equal to another is left out."""
+    """Chips for the levels of quality; one equal to another is left out, the model's own settings stay."""
+    levels = find_levels(fields, defaults)
+    chips: dict[str, Any] = {}
+    for level in ("balanced", "draft", "quality"):
+        chips.setdefault(join_level(levels[level]), level)
+    order = tuple(levels)
+    return sorted(
+        ((word(f"choice.quality.{level}"), value) for value, level in chips.items()),
+        key=lambda chip: order.index(chips[chip[1]]),
+    )
+
+
+def find_levels(fields: Fields, defaults: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a draft, the model's own settings and the best quality set."""
     own = {name: defaults.get(name, fields.describe(name).default) for name in LEVEL}
     steps = own["num_inference_steps"]
     draft = {**own, **dict.fromkeys(OPTIONS, "default"), **DRAFT}
     if steps <= FEW_STEPS:
         draft = {**own, "num_inference_steps": -(-steps // 2)}
-    best = {**own, "num_inference_steps": round(steps * QUALITY_FACTOR)}
-    chips: dict[str, Any] = {}
-    for level, values in (("balanced", own), ("draft", draft), ("quality", best)):
-        chips.setdefault(" ".join(str(values[name]) for name in LEVEL), level)
-    order = ("draft", "balanced", "quality")
-    return sorted(
-        ((word(f"choice.quality.{level}"), value) for value, level in chips.items()),
-        key=lambda chip: order.index(chips[chip[1]]),
-    )
+    return {"draft": draft, "balanced": own, "quality": {**own, "num_inference_steps": round(steps * QUALITY_FACTOR)}}
+
+
+def join_level(values: Mapping[str, Any]) -> str:
+    """The values of a level as its chip holds them."""
+    return " ".join(str(values[name]) for name in LEVEL)
 
 
 def limit_options(fields: Fields, scheduler: str, *chosen: str) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 // What the browser does alone: keys, light and dark, the panel about memory, and which sections stay open.
 
 (() => {
-  if (window.studio) return; // Gradio runs the page's head a second time
+  if (window.studio?.generate) return; // Gradio runs the page's head a second time
   const read = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
   const write = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private mode: forgotten */ } };
   const isShown = (element) => element.offsetParent !== null || getComputedStyle(element).position === "fixed";
 
   const THEME = "studio.theme";
   const applyTheme = (theme) => document.body.classList.toggle("dark", theme === "dark");
-  window.studio = {
+  window.studio = Object.assign(window.studio ?? {}, { // each script of the page adds its own
     switchTheme() {
       const theme = document.body.classList.contains("dark") ? "light" : "dark";
       write(THEME, theme);
@@ -17,7 +17,7 @@
     // A moment later, when Gradio has what was typed or filled in.
     generate() { setTimeout(() => press("button.generate"), 50); },
     showAbout() { document.getElementById("about")?.showPopover(); },
-  };
+  });
 
   // A click on a button that is on screen: every tab has its own Generate and Stop.
   const press = (selector) => {
@@ -46,8 +46,8 @@
       document.activeElement?.dispatchEvent(new Event("input", { bubbles: true }));
       event.preventDefault();
       window.studio.generate();
-    } else if (event.key === "Escape" && !isForOthers) {
-      press("button.stop");
+    } else if (event.key === "Escape" && !isForOthers && !window.studio.dismiss?.()) {
+      if (!event.target.matches?.("input[type=search], .preset-list input")) press("button.stop");
     }
   });
 
@@ -62,6 +62,15 @@
     isRunning = sentence?.classList.contains("running") ?? false;
     if (!sentence || (isRunning && wasRunning)) return;
     if (region.textContent !== sentence.textContent) region.textContent = sentence.textContent;
+  };
+
+  // Pictures of different texts are compared side by side; Gradio cannot be told to close the large one.
+  const spread = () => {
+    const result = [...document.querySelectorAll(".result.side-by-side")].find(isShown);
+    const pictures = result && [...result.querySelectorAll(".grid-container img")].map((image) => image.src).join();
+    if (!pictures || result.dataset.spread === pictures) return;
+    result.dataset.spread = pictures;
+    if (result.querySelector(".preview")) result.querySelector(".preview button[aria-label=Close]")?.click();
   };
 
   // The panel about models and memory opens over the page, and closes with Escape or a click beside it.
@@ -105,7 +114,7 @@
     const theme = read(THEME);
     if (theme) setTimeout(() => applyTheme(theme));
     document.body.append(region);
-    new MutationObserver(() => { raisePanel(); reopen(); announce(); }).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(() => { raisePanel(); reopen(); announce(); spread(); }).observe(document.body, { childList: true, subtree: true });
     reopen();
   };
   // Gradio may add this script to a page that stands already.

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from ui.fields import Fields
-from ui.restoring import SHARED, fill
+from ui.restoring import SHARED
 from ui.view import View
 
 
@@ -34,14 +34,18 @@ def make_sender(target: Fields) -> Any:
     names = sent_fields(target)
 
     def send(outcome: dict[str, Any] | None, selected: int) -> list[Any]:
-        if (
-            outcome is None
-        ):  # the buttons are hidden until there is a picture, but nothing else keeps a caller from them
+        if outcome is None:  # the buttons are hidden until there is a picture: nothing else keeps a caller from them
             return [gr.skip()] * (1 + len(names))
-        settings = {**outcome["request"], "seed": outcome["seeds"][selected], "num_images_per_prompt": 1}
-        values = dict(zip(names, fill(target, names, settings, is_own=False), strict=True))
-        if "image" in values:
-            values["image"] = outcome["files"][selected]
-        return [gr.Tabs(selected=target.task), *values.values()]
+        values = settings_of(outcome, selected)
+        shown = {name: target.write(name, values[name]) if name in values else gr.skip() for name in names}
+        if "image" in shown:
+            shown["image"] = outcome["files"][selected]
+        return [gr.Tabs(selected=target.task), *shown.values()]
 
     return send
+
+
+def settings_of(outcome: dict[str, Any], selected: int) -> dict[str, Any]:
+    """The request that draws one picture of an outcome alone."""
+    request = outcome["drawn"][selected] if outcome.get("drawn") else outcome["request"]
+    return {**request, "seed": outcome["seeds"][selected], "num_images_per_prompt": 1}

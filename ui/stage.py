@@ -6,11 +6,15 @@ from typing import Any
 import gradio as gr
 
 from pipelines.job import Job
+from pipelines.prompts.drawing import PROMPT_FIELDS
 from pipelines.schema.events import Result
+from pipelines.schema.requests import GenerationRequest
 from ui.generate import publish, request_as_json
 from ui.i18n import say, word
 from ui.progress import describe_result, show_canvas, show_status
 
+CAPTION_CHARACTERS = 200
+"""What fits below a picture; the whole text is in its file."""
 Update = dict[Any, Any]
 """New values by component, as Gradio takes them from a handler."""
 
@@ -33,7 +37,10 @@ class Stage:
     job: gr.State
     """The job of this tab's running generation, for Stop."""
     outcome: gr.State
-    """`{"files": [...], "seeds": [...], "request": {...}}` of the last finished generation, or `None`."""
+    """`{"files": [...], "seeds": [...], "request": {...}, "drawn": [...]}` of the last finished generation, or `None`.
+
+    `drawn` holds for each picture the request that draws it alone: its own text, its own seed.
+    """
     selected: gr.State
     """Which of its pictures is looked at."""
 
@@ -59,14 +66,27 @@ class Stage:
             self.job: job,
         }
 
-    def finish(self, result: Result, language: str) -> Update:
-        """The stage with finished pictures, shown from the saved files."""
+    def finish(self, result: Result, language: str, sentence: str = "", kind: str = "done") -> Update:
+        """The stage with finished pictures, shown from the saved files; `sentence` where the job did not simply end."""
         files = [publish(file) for file in result.files]
-        outcome = {"files": files, "seeds": list(result.seeds), "request": request_as_json(result.request)}
-        sentence = say("status.done", language, seconds=f"{result.elapsed_seconds:.1f}")
+        outcome = {
+            "files": files,
+            "seeds": list(result.seeds),
+            "request": request_as_json(result.request),
+            "drawn": [request_as_json(request) for request in result.drawn],
+        }
+        done = say("status.done", language, seconds=f"{result.elapsed_seconds:.1f}")
+        captions = caption_pictures(result)
+        first = 0 if len(set(captions)) == 1 else None  # pictures of different texts are compared side by side
         return {
-            **self.rest(sentence, "done", outcome),
-            self.gallery: gr.update(visible=True, value=files, selected_index=0),
+            **self.rest(sentence or done, kind, outcome),
+            self.gallery: gr.update(
+                visible=True,
+                value=list(zip(files, captions, strict=True)),
+                selected_index=first,
+                preview=first == 0,
+                elem_classes=["result"] if first == 0 else ["result", "side-by-side"],
+            ),
             self.facts: gr.update(visible=True, value=describe_result(result, language)),
             self.outcome: outcome,
             self.selected: 0,
@@ -86,6 +106,17 @@ class Stage:
             self.stop: gr.update(interactive=False),
             self.job: None,
         }
+
+
+def caption_pictures(result: Result) -> list[str | None]:
+    """What was drawn for each picture, where it is not what was typed: from wildcards, variants, combinations."""
+    return [_caption(request, result.request) for request in result.drawn]
+
+
+def _caption(drawn: GenerationRequest, typed: GenerationRequest) -> str | None:
+    texts = [getattr(drawn, name) for name in PROMPT_FIELDS if getattr(drawn, name) != getattr(typed, name)]
+    caption = " · ".join(texts)
+    return (caption if len(caption) <= CAPTION_CHARACTERS else caption[:CAPTION_CHARACTERS] + "…") or None
 
 
 def build_bar() -> tuple[gr.Button, gr.Button]:

@@ -7,8 +7,8 @@ import gradio as gr
 from gradio.blocks import BlockFunction
 from gradio.utils import get_upload_folder, is_in_or_equal
 
-from pipelines.media.decode import MAX_FILE_BYTES, Plain
-from pipelines.schema.errors import InvalidRequest, PictureError
+from pipelines.media.decode import MAX_FILE_BYTES
+from pipelines.schema.errors import InvalidRequest, PictureError, Plain
 from pipelines.schema.requests import REQUESTS
 from ui.endpoints import parameter_names
 from ui.generate import as_gradio_error

@@ -9,6 +9,7 @@ from pipelines.job import Job
 from ui.examples import Example, build_examples
 from ui.fields import Fields
 from ui.i18n import word
+from ui.presets import build_presets
 from ui.restoring import build_restoring
 from ui.running import make_runner
 from ui.stage import Stage, build_bar, build_gallery
@@ -25,6 +26,8 @@ class View:
     tab: Tab
     fields: Fields
     stage: Stage
+    copy_link: gr.Button
+    """Copies a link with the settings of the picture that is looked at."""
 
 
 def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str], model: gr.Dropdown) -> View:
@@ -33,36 +36,42 @@ def build_view(tab: Tab, manager: "PipelineManager", tasks: list[str], model: gr
     fields.add("model", model)
     with gr.Row(elem_classes=["workspace"]):
         with gr.Column(elem_classes=["controls"], scale=0, min_width=320):
+            build_presets(fields)
             tab.build(fields)
             build_restoring(fields)
             generate, stop = build_bar()
         with gr.Column(elem_classes=["stage"], scale=1, min_width=320):
             with gr.Column(elem_classes=["idle"]) as idle:
                 cards = build_examples(fields)
+            canvas, gallery = gr.HTML(visible=False, elem_classes=["canvas-box"]), build_gallery()
+            status = gr.HTML(elem_classes=["status-box"])
+            facts = gr.HTML(visible=False, elem_classes=["facts-box"])
+            actions, copy_link = _build_actions(tasks)
             stage = Stage(
                 idle=idle,
-                canvas=gr.HTML(visible=False, elem_classes=["canvas-box"]),
-                gallery=build_gallery(),
-                status=gr.HTML(elem_classes=["status-box"]),
-                facts=gr.HTML(visible=False, elem_classes=["facts-box"]),
-                **_build_actions(tasks),
+                canvas=canvas,
+                gallery=gallery,
+                status=status,
+                facts=facts,
+                **actions,
                 generate=generate,
                 stop=stop,
                 job=gr.State(None),
                 outcome=gr.State(None),
                 selected=gr.State(0),
             )
-    view = View(tab, fields, stage)
+    view = View(tab, fields, stage, copy_link)
     _bind(view, manager, cards)
     return view
 
 
-def _build_actions(tasks: list[str]) -> dict[str, Any]:
-    """The row below finished pictures."""
+def _build_actions(tasks: list[str]) -> tuple[dict[str, Any], gr.Button]:
+    """The row below finished pictures; its last button apart, for `ui/recipes.py`."""
     with gr.Row(visible=False, elem_classes=["actions"]) as actions:
         send_to = {task: gr.Button(word(f"button.send.{task}"), size="sm", min_width=120) for task in tasks}
         reuse_seed = gr.Button(word("button.reuse_seed"), size="sm", min_width=120)
-    return {"actions": actions, "send_to": send_to, "reuse_seed": reuse_seed}
+        copy_link = gr.Button(word("button.copy_link"), size="sm", min_width=120)
+    return {"actions": actions, "send_to": send_to, "reuse_seed": reuse_seed}, copy_link
 
 
 def _bind(view: View, manager: "PipelineManager", cards: list[tuple[gr.Button, Example]]) -> None:

@@ -38,7 +38,7 @@ def test_it_says_what_runs_and_ends_without_a_traceback(tmp_path: Path, ending: 
             assert process.stdout.readline() == "Studio demo on cpu (float32): chosen by --model\n"
             assert ADDRESS.fullmatch(process.stdout.readline())
             process.send_signal(ending)
-            said, _ = process.communicate(timeout=30)
+            said, _ = process.communicate(timeout=90)
             assert "Traceback" not in said
             assert process.returncode == 0, said
         finally:
@@ -86,11 +86,11 @@ def test_two_studios_do_not_serve_from_one_folder_and_leave_none_behind(tmp_path
             assert len(list(temporary.glob("sdxl-studio-*"))) == 2
             assert not (temporary / "gradio").exists()
             second.send_signal(signal.SIGINT)
-            second.communicate(timeout=30)
+            second.communicate(timeout=90)
             (left,) = temporary.glob("sdxl-studio-*")
             assert any(left.rglob("*.png")), "the first one's example pictures"
             first.send_signal(signal.SIGINT)
-            first.communicate(timeout=30)
+            first.communicate(timeout=90)
             assert not list(temporary.glob("sdxl-studio-*"))
         finally:
             first.kill()

@@ -84,9 +84,10 @@ def test_every_trained_size_has_a_drawing_of_its_shape() -> None:
     assert style.count(".aspects-every") == len(load_buckets(256)) == 40
 
 
-def test_only_the_tasks_are_public(manager: Any) -> None:
+def test_only_the_tasks_and_what_reads_without_drawing_are_public(manager: Any) -> None:
     api = build_app(manager).get_api_info()
-    assert list(api["named_endpoints"]) == [f"/{task}" for task in REQUESTS]
+    public = [*REQUESTS, "count_tokens", "styles", "read_settings"]
+    assert list(api["named_endpoints"]) == [f"/{name}" for name in public]
     assert api["unnamed_endpoints"] == {}
 
 

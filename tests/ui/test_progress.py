@@ -1,13 +1,15 @@
 """What a visitor reads while a picture is on its way."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
 
-from pipelines.schema.events import Loading, Queued, Result, Saving, Step
+from pipelines.schema.events import Loading, Notice, Queued, Result, Saving, Step
 from pipelines.schema.requests import InpaintRequest, TextToImageRequest
-from ui.progress import describe_event, describe_result, share_done, show_canvas, show_status
+from ui.i18n import load_words
+from ui.progress import describe_event, describe_result, say_notice, share_done, show_canvas, show_status
 
 STEP = Step(index=12, total=30, expert="base", steps_per_second=4.14, seconds_left=4.6)
 
@@ -47,6 +49,11 @@ def test_facts_name_the_schedule_the_loras_and_the_steps_of_each_expert(tmp_path
     facts = describe_result(Result((tmp_path / "a.png",), (7,), request, 1.0, {"base": 24, "refiner": 6}, "demo"), "en")
     for part in ("DPM++ 2M · Karras", "paper 0.5", "24 + 6 by the refiner"):
         assert part in facts
+
+
+def test_every_notice_has_words_in_every_language() -> None:
+    for language in load_words():
+        assert all(say_notice(notice, language) for notice in get_args(Notice))
 
 
 def test_a_wait_of_unknown_length_claims_no_share() -> None:

@@ -13,8 +13,8 @@ from gradio.processing_utils import save_bytes_to_cache, save_pil_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from pipelines.media.decode import MAX_FILE_BYTES, MAX_PIXELS, Plain, load_mask
-from pipelines.schema.errors import PictureError
+from pipelines.media.decode import MAX_FILE_BYTES, MAX_PIXELS, load_mask
+from pipelines.schema.errors import PictureError, Plain
 from ui.headers import read_size
 from ui.i18n import ENGLISH, say, word
 

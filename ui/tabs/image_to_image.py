@@ -2,9 +2,11 @@
 
 from pipelines.schema.requests import ImageToImageRequest
 from ui.advanced import build_advanced
+from ui.combining import build_combinations
 from ui.fields import Fields
 from ui.loras import build_loras
 from ui.pictures import build_picture
+from ui.prompts import bind_prompts, build_prompts
 from ui.refiner import build_refiner
 from ui.sampling import build_sampling
 from ui.shapes import build_shape
@@ -14,16 +16,18 @@ from ui.tab import Tab
 def build(fields: Fields) -> None:
     """Draws the inputs."""
     build_picture(fields)
-    fields.prompts()
+    build_prompts(fields)
     fields.slider("strength", step=0.05, lowest=0.05)
     build_shape(fields, follows_picture=True)
     fields.choice("resize_mode")
     fields.count()
+    build_combinations(fields)
     build_sampling(fields)
     build_loras(fields)
     fields.seed()
     build_refiner(fields)
     build_advanced(fields)
+    bind_prompts(fields)
 
 
 IMAGE_TO_IMAGE = Tab(ImageToImageRequest, build)
