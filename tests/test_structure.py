@@ -15,7 +15,12 @@ PRODUCT = ("app", "api", "ui", "pipelines")
 """What a host runs; `training`, `benchmarks` and `tests` stand beside it."""
 HEAVY = ("torch", "diffusers", "transformers", "compel", "accelerate", "safetensors", "peft")
 FACES = ("gradio", "gradio_client", "fastapi", "ui", "api", "app")
-ENGINE_DOORS = ("pipelines.schema", "pipelines.media", "pipelines.job")
+TORCH_FREE_PROMPTS = tuple(
+    f"pipelines.prompts.{name}"
+    for name in ("reading", "syntax", "variants", "wildcards", "choosing", "combinations", "drawing", "styles")
+)
+"""What is known of a prompt before a text encoder reads it."""
+ENGINE_DOORS = ("pipelines.schema", "pipelines.media", "pipelines.job", *TORCH_FREE_PROMPTS)
 """The torch-free part of the engine, which the faces may use."""
 MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "deque", "OrderedDict", "Counter", "Queue"}
 MUTABLE_CALLS |= {"Lock", "RLock", "Event", "Condition", "WeakKeyDictionary", "WeakValueDictionary", "local"}
@@ -48,6 +53,10 @@ RULES = (
     Rule("pipelines.schema", (*HEAVY, "pipelines"), allowed=("pipelines.schema",)),
     Rule("pipelines.media", (*HEAVY, "pipelines"), allowed=("pipelines.schema", "pipelines.media")),
     Rule("pipelines.job", (*HEAVY, "pipelines"), allowed=("pipelines.schema",)),
+    *(
+        Rule(room, (*HEAVY, "pipelines"), allowed=("pipelines.schema", *TORCH_FREE_PROMPTS))
+        for room in TORCH_FREE_PROMPTS
+    ),
     Rule(
         "ui",
         (*HEAVY, "pipelines", "api", "app", "training", "benchmarks", "tests"),
@@ -180,11 +189,11 @@ def test_constants_are_no_module_state(tmp_path: Path, text: str) -> None:
 
 
 def source_files(root: Path, packages: tuple[str, ...]) -> list[Path]:
-    """Every Python file of `packages` (folders or single modules) below `root`."""
+    """Every Python file of `packages` (folders or single modules) below `root`, but for what training leaves behind."""
     modules = [root / f"{name}.py" for name in packages]
-    return [path for path in modules if path.is_file()] + [
-        path for name in packages for path in sorted((root / name).rglob("*.py"))
-    ]
+    found = [path for name in packages for path in sorted((root / name).rglob("*.py"))]
+    left_behind = root / "training" / "work"
+    return [path for path in (*modules, *found) if path.is_file() and left_behind not in path.parents]
 
 
 def module_name(path: Path, root: Path) -> str:
