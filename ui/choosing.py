@@ -87,7 +87,8 @@ def bind_choosing(
     def renew(client: gr.Request, name: Any, *loras: Any) -> list[Any]:
         models = list_models(manager, language_of(client))
         kept = name if name in dict(models).values() else manager.model.name
-        box = gr.update(choices=models, value=kept)
+        # a choice made while this is under way must not be taken back
+        box = gr.update(choices=models) if kept == name else gr.update(choices=models, value=kept)
         return [box, show_found(manager, language_of(client)), *show(client, kept, *loras)]
 
     def rescan(client: gr.Request, name: Any, *loras: Any) -> list[Any]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines.prompts.drawing import MAX_PICTURES, PROMPT_FIELDS
+from pipelines.prompts.drawing import MAX_PICTURES
 from pipelines.schema.errors import PipelineError
+from pipelines.schema.requests import PROMPT_FIELDS
 from pipelines.schema.types import MAX_PROMPT_CHARACTERS
 from ui.fields import Fields
 from ui.i18n import say

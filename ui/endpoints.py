@@ -52,9 +52,9 @@ def bind_counting_api(manager: "PipelineManager", app: gr.Blocks) -> None:
         gr.api(function, api_name=function.__name__, concurrency_limit=ASKED_AT_ONCE)
     for function in app.fns.values():
         if function.api_name == "count_tokens":
-            _describe_parameters(function, _COUNTED, ("count",))
+            describe_parameters(function, _COUNTED, ("count",))
         elif function.api_name == "styles":
-            _describe_parameters(function, {}, ("styles",))
+            describe_parameters(function, {}, ("styles",))
 
 
 def make_counter(manager: "PipelineManager") -> Callable[..., dict[str, Any]]:
@@ -174,10 +174,10 @@ def _given(name: str, value: Any) -> Any:
 def _document(function: BlockFunction, request_class: type[GenerationRequest]) -> None:
     fields = request_class.model_fields
     descriptions = {name: fields[name].description or "" for name in parameter_names(request_class)}
-    _describe_parameters(function, descriptions, ("files", "info"))
+    describe_parameters(function, descriptions, ("files", "info"))
 
 
-def _describe_parameters(function: BlockFunction, inputs: dict[str, str], outputs: tuple[str, ...]) -> None:
+def describe_parameters(function: BlockFunction, inputs: dict[str, str], outputs: tuple[str, ...]) -> None:
     """Names and describes the parameters, which Gradio would call "1st", "2nd" and leave unexplained."""
     for (name, description), component in zip(inputs.items(), function.inputs, strict=True):
         if isinstance(component, Api):

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.components.api_component import Api
 from gradio.data_classes import FileData
 
 from pipelines.media.readers.picture import read_picture_settings, read_text_settings
 from pipelines.media.readers.restored import Restored
 from pipelines.schema.errors import InvalidRequest, PictureError
-from ui.endpoints import ASKED_AT_ONCE
+from ui.endpoints import ASKED_AT_ONCE, describe_parameters
 from ui.generate import as_gradio_error
 from ui.i18n import ENGLISH, say
 from ui.known import find_names
@@ -31,13 +30,7 @@ def bind_reading_api(manager: "PipelineManager", app: gr.Blocks) -> None:
     """Adds `/read_settings` to the app being built; it waits for no picture."""
     gr.api(make_reader(manager), api_name=NAME, concurrency_limit=ASKED_AT_ONCE)
     function = next(function for function in app.fns.values() if function.api_name == NAME)
-    for (name, description), part in zip(PARAMETERS.items(), function.inputs, strict=True):
-        if isinstance(part, Api):
-            part.label = name
-            part._api_info["additional_description"] = description
-    for part in function.outputs:
-        if isinstance(part, Api):
-            part.label = "settings"
+    describe_parameters(function, PARAMETERS, ("settings",))
 
 
 def make_reader(manager: "PipelineManager") -> Callable[..., dict[str, Any]]:

@@ -6,9 +6,8 @@ from typing import Any
 import gradio as gr
 
 from pipelines.job import Job
-from pipelines.prompts.drawing import PROMPT_FIELDS
 from pipelines.schema.events import Result
-from pipelines.schema.requests import GenerationRequest
+from pipelines.schema.requests import PROMPT_FIELDS, GenerationRequest
 from ui.generate import publish, request_as_json
 from ui.i18n import say, word
 from ui.progress import describe_result, show_canvas, show_status

@@ -78,6 +78,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: uncaught.append(str(error)))
     page.goto(address)
     expect(page.locator("button.generate:visible")).to_be_enabled()
+    page.wait_for_function("() => window.studio.isOpen()")
     yield page
     context.close()
     assert uncaught == []

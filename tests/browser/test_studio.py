@@ -103,7 +103,7 @@ def test_while_it_draws_there_is_a_preview_and_a_line_and_stop_ends_it(page: Pag
 
 def read_aloud(page: Page) -> Locator:
     """What a screen reader says of a run."""
-    return page.locator("body > [role=status]")
+    return page.locator("body > [role=status]:not(.told-box)")
 
 
 def test_escape_closes_a_list_before_it_stops_a_run(page: Page) -> None:

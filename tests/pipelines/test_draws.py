@@ -23,7 +23,6 @@ from pipelines.job import Job
 from pipelines.manager import PipelineManager
 from pipelines.media import save
 from pipelines.media.metadata import read_settings
-from pipelines.prompts.wildcards import Wildcards
 from pipelines.schema.errors import Cancelled, InvalidRequest, RunError
 from pipelines.schema.events import Done, Failed, Noticed, Result, Saving, Step, Stopped
 from pipelines.schema.requests import ImageToImageRequest, TextToImageRequest, make_request
@@ -469,11 +468,15 @@ def test_combinations_are_counted_for_texts_and_for_requests(manager: PipelineMa
 def test_a_rescan_reads_the_wildcards_again(
     manager: PipelineManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "wildcards", Wildcards(tmp_path))
+    planets = {"prompt": "__planet__"}
     (tmp_path / "planet.txt").write_text("venus\nmars\n")
-    assert manager.count_combinations({"prompt": "__planet__"}) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.wildcards, "_folder", tmp_path)
+        assert manager.count_combinations(planets) == 1
+        manager.rescan()
+        assert manager.count_combinations(planets) == 2
     manager.rescan()
-    assert manager.count_combinations({"prompt": "__planet__"}) == 2
+    assert manager.count_combinations(planets) == 1
 
 
 def test_a_style_that_is_not_there_is_refused_while_the_visitor_listens(manager: PipelineManager) -> None:
