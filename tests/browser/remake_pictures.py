@@ -66,6 +66,7 @@ def draw_four(browser: Browser, address: str) -> None:
     page.locator(".section-seed:visible > .label-wrap").click()
     page.mouse.move(900, 870)
     page.wait_for_timeout(1500)
+    page.locator(".section-presets:visible").scroll_into_view_if_needed()
     page.screenshot(path=PROJECT / "docs" / "screenshot.png")
 
 
