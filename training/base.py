@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
+from collections import Counter
 from pathlib import Path
 from typing import cast
 
@@ -13,35 +13,36 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from training.autoencoder import load_autoencoder
-from training.config import BaseConfig, Config
+from training.config import BaseConfig, Config, Phase
 from training.diffusion import Condition, Trainer
 from training.groupnorm import use_fast_group_norm
-from training.latents import LatentPool, bucket_pictures, cached_pool, canonical_pictures, tokenize
+from training.latents import Encoders, LatentPool, PictureSource, tokenize
 from training.layouts import BUCKETS, NATIVE
 from training.networks import make_base_unet, make_text_encoders, to_channels_last, use_plain_attention
+from training.pictures import Painter
 from training.sampling import make_pipeline, sample
 from training.sheets import save_grid
 from training.tokenizer import load_tokenizers
 
 logger = logging.getLogger(__name__)
 
+SHARD, BUCKET_SHARD, BUCKET_SHARDS = 1024, 256, 4
+
 SHEET_PROMPTS = (
-    "a fox on a blue background",
-    "a rocket on a green background",
-    "a cat on a purple gradient background",
-    "a house in the snow",
-    "a castle at night with stars",
-    "a sunflower on a sandy beach",
-    "a small apple on a yellow background",
-    "a large guitar on a white background",
-    "a turtle on a green meadow",
-    "a butterfly on a pink background",
-    "a robot on an orange gradient background",
-    "a sailboat on a gray background",
-    "an umbrella on a red background",
-    "a unicorn on a black background",
-    "a fox and an apple on a yellow background",
-    "a panda on the left and a crown on the right, blue background",
+    *("a fox on a blue background", "a rocket on a green background", "a cat on a purple gradient background"),
+    *("a house in the snow", "a castle at night with stars", "a sunflower on a sandy beach", "a horse on a meadow"),
+    *("an elephant on a yellow background", "a guitar on a white background", "a turtle underwater"),
+    *("an airplane on a pink background", "a bicycle on an orange gradient background", "a ship on a red background"),
+    *("a unicorn on a black background", "a happy face on a blue checked background", "an angry face on a green background"),
+    *("a snake on a white background", "cherries on a gray background", "a hot dog on a yellow checked background"),
+    *("a key on a red background", "a dress in the city", "a shark on a blue background", "a zebra in the mountains"),
+    *("a teapot on a pink background", "a small apple on a yellow background", "a large dog on a green background"),
+    *("a blue car on a white background", "a green apple on a purple background", "a red umbrella in the forest"),
+    *("a pink elephant on a gray background", "a star on the left on a blue background", "a frog on the right in the snow"),
+    *("a black and white photo of a lion on a red background", "a line drawing of a cat on a white background"),
+    *("a castle on a blue background, pixel art", "a silhouette of a tree at sunset", "a poster of a rocket in space"),
+    *("a fox and an apple on a yellow background", "a panda on the left and a crown on the right, blue background"),
+    "a red car and a blue balloon on a white background",
 )
 
 
@@ -69,46 +70,40 @@ class BaseModel(nn.Module):
         return self.unet(noisy, timesteps, prompt_embeds, added_cond_kwargs=added).sample
 
 
-class BasePools:
-    """The pools of each phase, drawn and encoded when first wanted."""
+class BaseSources:
+    """The pictures of each phase, drawn and encoded as they are wanted."""
 
-    def __init__(
-        self, config: Config, work: Path, vae: AutoencoderKL, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer]
-    ) -> None:
-        self.config = config
-        self.work = work
-        self.vae = vae
-        self.tokenizers = tokenizers
-        self.pools: dict[str, LatentPool] = {}
+    def __init__(self, config: Config, folder: Path, encoders: Encoders) -> None:
+        self.settings = config.base
+        self.config, self.folder, self.encoders = config, folder, encoders
+        self.sources: dict[str, PictureSource] = {}
 
-    def canonical(self, half_size: bool) -> LatentPool:
-        """Return every canonical picture, at full or half size."""
-        name = "canonical-half" if half_size else "canonical"
-        return self._get(name, partial(canonical_pictures, self.config, self.work / "data", half_size))
+    def phase(self, samples: int) -> Phase:
+        """Return the phase that training is in after `samples`."""
+        for phase in self.settings.phases:
+            samples -= phase.samples
+            if samples < 0:
+                return phase
+        return self.settings.phases[-1]
 
-    def bucket(self, width: int, height: int) -> LatentPool:
-        """Return the widened pictures of one size."""
-        settings = self.config.base
-        count = settings.wide_square_pictures if (width, height) == NATIVE else settings.wide_pictures_per_bucket
-        draw = partial(bucket_pictures, self.config, self.work / "data", width, height, count)
-        return self._get(f"bucket-{width}x{height}", draw)
+    def choose(self, samples: int, used: Counter[str], generator: torch.Generator) -> tuple[LatentPool, int]:
+        """Choose the next batch's pool and size, and count it in `used`."""
+        phase = self.phase(samples)
+        width, height = (side // 2 for side in NATIVE) if phase.half_size else NATIVE
+        draw = torch.rand(2, generator=generator)
+        is_bucket = bool(draw[0] < phase.bucket_share)
+        if is_bucket:
+            width, height = BUCKETS[int(draw[1] * len(BUCKETS))]
+        source = self._source(phase.mix, width, height, is_bucket)
+        pool = source.pool(used[source.name])
+        used[source.name] += phase.batch_size
+        return pool, phase.batch_size
 
-    def _get(self, name: str, draw: partial) -> LatentPool:
-        if name not in self.pools:
-            self.pools[name] = cached_pool(self.work / "pools" / f"{name}.pt", draw(), self.vae, self.tokenizers)
-        return self.pools[name]
-
-    def choose(self, progress: float, generator: torch.Generator) -> tuple[LatentPool, int]:
-        """Choose the next batch's pool and size: half size, then canonical, then buckets among canonical."""
-        settings = self.config.base
-        if settings.progressive_size and progress < settings.half_size_until:
-            return self.canonical(half_size=True), settings.half_size_batch
-        draw = torch.rand(3, generator=generator)
-        if progress < settings.widen_from or draw[0] < settings.canonical_share:
-            return self.canonical(half_size=False), settings.batch_size
-        if not settings.aspect_buckets or draw[1] < 0.5:
-            return self.bucket(*NATIVE), settings.batch_size
-        return self.bucket(*BUCKETS[int(draw[2] * len(BUCKETS))]), settings.batch_size
+    def _source(self, mix: str, width: int, height: int, is_bucket: bool) -> PictureSource:
+        shard = BUCKET_SHARD if is_bucket else SHARD
+        shards = BUCKET_SHARDS if is_bucket else self.settings.pictures // SHARD
+        source = PictureSource(mix, width, height, shard, shards, self.config, self.folder, self.encoders)
+        return self.sources.setdefault(source.name, source)
 
 
 def make_base_model(settings: BaseConfig, tokenizer: CLIPTokenizer) -> BaseModel:
@@ -127,7 +122,12 @@ def train_base(config: Config, work: Path, device: torch.device) -> None:
     """Train the base model until its samples or minutes are spent; `work/base.pt` holds the result; resumes."""
     tokenizers = load_tokenizers(work)
     vae = load_vae(work, device)
-    model = to_channels_last(make_base_model(config.base, tokenizers[0]), device)
+    model = make_base_model(config.base, tokenizers[0])
+    if config.base.start_from and not (work / "base.pt").is_file():
+        from training.warm_start import start_from
+
+        start_from(model, tokenizers[0], Path(config.base.start_from))
+    model = to_channels_last(model, device)
     use_fast_group_norm(model, device)
     use_plain_attention(model, device)
     empty = (tokenize(tokenizers[0], [""])[0], tokenize(tokenizers[1], [""])[0])
@@ -139,7 +139,10 @@ def train_base(config: Config, work: Path, device: torch.device) -> None:
     def make_sheet(average: nn.Module, samples: int) -> None:
         parts = cast(BaseModel, average)
         pipeline = make_pipeline(vae, (parts.text_encoder, parts.text_encoder_2), tokenizers, parts.unet)
-        pictures = sample(pipeline, list(SHEET_PROMPTS), seed=100)
-        save_grid(pictures, work / "sheets" / f"base-{samples:07d}.png", 8, list(SHEET_PROMPTS))
+        half_size = sources.phase(samples - 1).half_size
+        size = (NATIVE[0] // 2, NATIVE[1] // 2) if half_size else NATIVE
+        pictures = sample(pipeline, list(SHEET_PROMPTS), seed=100, size=size)
+        save_grid(pictures, work / "sheets" / f"base-{samples:07d}.png", 10, list(SHEET_PROMPTS))
 
-    trainer.run(BasePools(config, work, vae, tokenizers).choose, make_sheet)
+    sources = BaseSources(config, work / "pools", Encoders(Painter(work / "data", device), vae, tokenizers))
+    trainer.run(sources.choose, make_sheet)

@@ -20,6 +20,7 @@ class DataConfig:
     sprites: str = "@lobehub/fluent-emoji-3d@1.1.0"
     names: str = "unicode-emoji-json@0.9.0"
     held_out_percent: int = 12
+    held_out_colours_percent: int = 8
     seed: int = 7
 
 
@@ -66,31 +67,40 @@ class DiffusionConfig:
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the base's training, `samples` long: a mix of layouts at half or full size."""
+
+    samples: int
+    mix: str
+    half_size: bool
+    batch_size: int
+    bucket_share: float = 0.0
+
+
 @dataclass
 class BaseConfig(DiffusionConfig):
-    """The base UNet with its text encoders.
+    """The base UNet with its text encoders, trained in phases: half size, full size, then every bucket."""
 
-    Phases are shares of the run: half size until `half_size_until`, canonical 256x256 layouts until `widen_from`,
-    then every bucket, position and crop, keeping `canonical_share` of the batches canonical.
-    """
-
-    minutes: float = 85.0
-    samples: int = 250_000
+    minutes: float = 1e6
     learning_rate: float = 9e-4
     channels: tuple[int, ...] = (48, 96, 192)
+    save_minutes: float = 3.0
+    captions_per_picture: int = 3
+    decay_from: float = 0.65
     hidden_1: int = 80
     hidden_2: int = 112
     text_layers: int = 3
-    progressive_size: bool = True
-    half_size_until: float = 0.2
-    half_size_batch: int = 32
-    aspect_buckets: bool = True
-    widen_from: float = 0.62
-    canonical_share: float = 0.55
-    crop_conditioning: bool = True
-    two_subject_pictures: int = 500
-    wide_pictures_per_bucket: int = 220
-    wide_square_pictures: int = 900
+    start_from: str = ""
+    phases: tuple[Phase, ...] = (
+        Phase(300_000, "shapes", half_size=True, batch_size=32),
+        Phase(500_000, "words", half_size=True, batch_size=32),
+        Phase(400_000, "words", half_size=False, batch_size=16),
+        Phase(400_000, "wide", half_size=False, batch_size=16, bucket_share=0.3),
+    )
+    samples: int = 1_600_000
+    pictures: int = 16_384
+    uses_per_picture: int = 4
 
 
 @dataclass

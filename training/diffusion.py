@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ class Trainer:
             self.loss_weights = signal_to_noise.clamp(max=settings.min_snr_gamma) / signal_to_noise
         self.step = 0
         self.samples = 0
+        self.used: Counter[str] = Counter()
         self.elapsed_seconds = 0.0
 
     @property
@@ -106,17 +108,17 @@ class Trainer:
 
     def run(
         self,
-        choose_pool: Callable[[float, torch.Generator], tuple[LatentPool, int]],
+        choose_pool: Callable[[int, Counter[str], torch.Generator], tuple[LatentPool, int]],
         make_sheet: Callable[[nn.Module, int], None],
     ) -> None:
-        """Train until the run is done; `choose_pool` gives the next batch's pool and size for the progress so far."""
+        """Train until the run is done; `choose_pool` gives the next batch's pool and size for the samples so far."""
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
         started = time.monotonic() - self.elapsed_seconds
         last_saved = last_sheet = time.monotonic()
         losses: list[float] = []
         while self.progress < 1:
-            losses.append(self.train_step(*choose_pool(self.progress, self.generator)))
+            losses.append(self.train_step(*choose_pool(self.samples, self.used, self.generator)))
             now = time.monotonic()
             self.elapsed_seconds = now - started
             if self.step % REPORT_STEPS == 0:
@@ -211,6 +213,7 @@ class Trainer:
             "generator": self.generator.get_state(),
             "step": self.step,
             "samples": self.samples,
+            "used": dict(self.used),
             "elapsed_seconds": self.elapsed_seconds,
         }
         save_checkpoint(state, self.path)
@@ -225,6 +228,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.step, self.samples = state["step"], state["samples"]
+        self.used = Counter(state["used"])
         self.elapsed_seconds = state["elapsed_seconds"]
         logger.info("%s: resumed at step %d, %d samples", self.path.stem, self.step, self.samples)
         return True

@@ -1,10 +1,15 @@
-"""Pools of encoded pictures: training reads latents, tokens and time ids, never pixels."""
+"""Encoded pictures: training reads latents, tokens and time ids, never pixels.
+
+A source holds a window of shards. Now and then it draws and encodes a new shard and drops the oldest, so that the
+pictures never run out, and no picture is held for longer than it is worth.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,32 +20,16 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from training.autoencoder import encode, scaling_factor, to_tensor
+from training.autoencoder import encode, scaling_factor
 from training.captions import caption
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import CONTEXT_LENGTH, Config
-from training.layouts import (
-    NATIVE,
-    Conditioning,
-    canonical_layouts,
-    canvas_with_margin,
-    reduce_resolution,
-    wide_layout,
-)
-from training.pictures import Layout, Pixels, draw
+from training.layouts import MIXES, HeldOut, sample_layout
+from training.pictures import Layout, Painter
 
 logger = logging.getLogger(__name__)
 
-ENCODE_BATCH = 32
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One training picture: pixels, several captions of it, and its time ids."""
-
-    pixels: Pixels
-    captions: list[str]
-    time_ids: tuple[float, ...]
+ENCODE_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -61,81 +50,97 @@ class LatentPool:
         return len(self.latents)
 
 
+@dataclass(frozen=True)
+class Encoders:
+    """What turns pictures and captions into a pool."""
+
+    painter: Painter
+    vae: AutoencoderKL
+    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase]
+
+
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
     """Turn texts into ids: (len(texts), 77), padded and cut."""
     encoded = tokenizer(texts, padding="max_length", max_length=CONTEXT_LENGTH, truncation=True)
     return torch.tensor(encoded.input_ids)
 
 
-def cached_pool(
-    path: Path,
-    pictures: Iterator[Picture],
-    vae: AutoencoderKL,
-    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
-) -> LatentPool:
-    """Read a pool from its file, or draw and encode it and write the file."""
-    if (state := load_checkpoint(path)) is not None:
-        return LatentPool(**state)
-    started = time.monotonic()
-    pool = encode_pictures(pictures, vae, tokenizers)
-    save_checkpoint(vars(pool), path)
-    seconds = time.monotonic() - started
-    logger.info("pool %s: %d pictures in %.0fs, std %.3f", path.stem, len(pool), seconds, pool.latents.float().std())
-    return pool
-
-
 @torch.inference_mode()
-def encode_pictures(
-    pictures: Iterator[Picture],
-    vae: AutoencoderKL,
-    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
+def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Encode (n, 3, height, width), 0..1, into scaled latents in fp16 on the CPU."""
+    pixels = (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(vae.device.type, torch.bfloat16):
+        mean = encode(vae, pixels)
+    return (mean.float() * scaling_factor(vae)).half().cpu()
+
+
+def encode_layouts(
+    layouts: Sequence[Layout], captions: int, encoders: Encoders, rng: np.random.Generator
 ) -> LatentPool:
-    """Encode pictures of one size into a pool."""
-    latents, time_ids, tokens_1, tokens_2 = [], [], [], []
-    while batch := list(islice(pictures, ENCODE_BATCH)):
-        pixels = to_tensor(np.stack([picture.pixels for picture in batch])).to(vae.device)
-        with torch.autocast(vae.device.type, torch.bfloat16):
-            mean = encode(vae, pixels)
-        latents.append((mean.float() * scaling_factor(vae)).half().cpu())
-        time_ids += [picture.time_ids for picture in batch]
-        for picture in batch:
-            tokens_1.append(tokenize(tokenizers[0], picture.captions).short())
-            tokens_2.append(tokenize(tokenizers[1], picture.captions).short())
-    return LatentPool(torch.cat(latents), torch.tensor(time_ids).float(), torch.stack(tokens_1), torch.stack(tokens_2))
+    """Draw, describe and encode layouts of one size."""
+    waiting = iter(layouts)
+    latents = []
+    while batch := list(islice(waiting, ENCODE_BATCH)):
+        latents.append(encode_pictures(encoders.vae, encoders.painter.draw(batch)))
+    time_ids = torch.tensor([layout.time_ids for layout in layouts]).float()
+    texts = [caption(layout, rng) for layout in layouts for _ in range(captions)]
+    tokens = [
+        tokenize(tokenizer, texts).short().view(len(layouts), captions, CONTEXT_LENGTH)
+        for tokenizer in encoders.tokenizers
+    ]
+    return LatentPool(torch.cat(latents), time_ids, *tokens)
 
 
-def canonical_pictures(config: Config, folder: Path, half_size: bool) -> Iterator[Picture]:
-    """Draw every canonical layout once, at 256x256 or at half of it."""
-    rng = np.random.default_rng(config.data.seed)
-    side = NATIVE[0] // 2 if half_size else NATIVE[0]
-    conditioning = Conditioning((side, side), (0, 0), (side, side))
-    held_out = config.data.held_out_percent
-    for layout in canonical_layouts(config.base.two_subject_pictures, held_out, rng):
-        pixels = draw(layout, folder)
-        if half_size:
-            pixels = pixels.reshape(side, 2, side, 2, 3).mean((1, 3)).round().astype(np.uint8)
-        yield Picture(pixels, _captions(layout, config, rng), conditioning.time_ids)
+def join_pools(pools: Iterable[LatentPool]) -> LatentPool:
+    """Put pools of one size together."""
+    return LatentPool(*(torch.cat(parts) for parts in zip(*(vars(pool).values() for pool in pools), strict=True)))
 
 
-def bucket_pictures(config: Config, folder: Path, width: int, height: int, count: int) -> Iterator[Picture]:
-    """Draw pictures of one bucket with varying layouts, crops and original sizes (SDXL, section 2.2)."""
-    rng = np.random.default_rng((config.data.seed, width, height))
-    for _ in range(count):
-        canvas_width, canvas_height, (top, left) = width, height, (0, 0)
-        if config.base.crop_conditioning:
-            canvas_width, canvas_height, (top, left) = canvas_with_margin(width, height, rng)
-        layout = wide_layout(canvas_width, canvas_height, config.data.held_out_percent, rng)
-        pixels = draw(layout, folder)[top : top + height, left : left + width]
-        share, blurred = 1.0, False
-        if config.base.crop_conditioning and (choice := rng.random()) < 0.4:
-            blurred = choice < 0.12
-            share = rng.uniform(0.25, 0.5) if blurred else rng.uniform(1, 4)
-        if blurred:
-            pixels = reduce_resolution(pixels, share)
-        original_size = (round(canvas_height * share), round(canvas_width * share))
-        conditioning = Conditioning(original_size, (top, left), (height, width))
-        yield Picture(pixels, _captions(layout, config, rng, blurred), conditioning.time_ids)
+class PictureSource:
+    """Pictures of one mix and size, in shards that are renewed as they are used."""
 
+    def __init__(
+        self, mix: str, width: int, height: int, shard: int, shards: int, config: Config, folder: Path, encoders: Encoders
+    ) -> None:
+        self.mix, self.width, self.height = mix, width, height
+        self.shard, self.shards = shard, shards
+        self.config, self.folder, self.encoders = config, folder, encoders
+        self.kept: dict[int, LatentPool] = {}
+        self.joined: LatentPool | None = None
 
-def _captions(layout: Layout, config: Config, rng: np.random.Generator, blurred: bool = False) -> list[str]:
-    return [caption(layout, rng, blurred) for _ in range(config.base.captions_per_picture)]
+    @property
+    def name(self) -> str:
+        """The name under which shards are kept and samples are counted."""
+        return f"{self.mix}-{self.width}x{self.height}"
+
+    def pool(self, samples: int) -> LatentPool:
+        """Return the pictures to draw from after `samples` were drawn from this source."""
+        newest = samples // (self.shard * self.config.base.uses_per_picture)
+        wanted = range(max(0, newest - self.shards + 1), newest + 1)
+        if self.joined is None or wanted[-1] not in self.kept:
+            for number in set(self.kept) - set(wanted):
+                del self.kept[number]
+                self._path(number).unlink(missing_ok=True)
+            for number in wanted:
+                if number not in self.kept:
+                    self.kept[number] = self._load(number)
+            self.joined = join_pools(self.kept.values())
+        return self.joined
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{self.name}-{number}.pt"
+
+    def _load(self, number: int) -> LatentPool:
+        if (state := load_checkpoint(self._path(number))) is not None:
+            return LatentPool(**state)
+        started = time.monotonic()
+        data = self.config.data
+        rng = np.random.default_rng((data.seed, zlib.crc32(self.name.encode()), number))
+        held_out = HeldOut(data.held_out_percent, data.held_out_colours_percent)
+        layouts = [
+            sample_layout(MIXES[self.mix], self.width, self.height, held_out, rng) for _ in range(self.shard)
+        ]
+        pool = encode_layouts(layouts, self.config.base.captions_per_picture, self.encoders, rng)
+        save_checkpoint(vars(pool), self._path(number))
+        logger.info("pictures %s %d: %d in %.0fs", self.name, number, len(pool), time.monotonic() - started)
+        return pool

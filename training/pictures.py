@@ -1,138 +1,158 @@
-"""Draw one picture from a layout: background, ground shadow, sprites. About 4 ms for 256x256."""
+"""Draw pictures from layouts in batches, on any device: backdrop, ground shadows, subjects, style."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 
-from training.fetch import sprite_path
-from training.subjects import COLOURS, SUBJECTS, Background
+from training.backdrops import Scenery, draw_backdrop, has_ground
+from training.sprites import SpriteBank
+from training.styles import DARK, luminance, reduce_resolution, style_pictures, style_texture
+from training.subjects import Background, Style
 
-Canvas = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
-
-# sky top, sky bottom, ground top, ground bottom; sRGB 0..255
-SCENE_COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "meadow": ((95, 170, 240), (200, 228, 250), (120, 200, 80), (60, 140, 50)),
-    "beach": ((80, 175, 240), (195, 232, 250), (245, 222, 160), (225, 190, 120)),
-    "night": ((10, 12, 40), (45, 45, 105), (28, 36, 60), (14, 18, 34)),
-    "snow": ((150, 185, 215), (220, 232, 242), (250, 252, 255), (215, 228, 242)),
-}
-SEA = ((20, 120, 190), (60, 175, 210))
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One sprite: its centre as a share of the canvas, its long side as a share of the canvas' short side."""
+    """One subject: its centre as a share of the picture, its long side as a share of the picture's short side."""
 
     subject: str
     x: float
     y: float
     size: float
+    colour: str = ""
     mirrored: bool = False
 
 
 @dataclass(frozen=True)
-class Scenery:
-    """What may vary in a background; the defaults are the canonical scenery."""
-
-    horizon: float = 0.6
-    wave_height: float = 3.0
-    wave_count: float = 2.0
-    wave_phase: float = 1.0
-    tint: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    speck_seed: int = 0
-
-
-@dataclass(frozen=True)
 class Layout:
-    """A picture before it is drawn: canvas in pixels, background and one or two sprites."""
+    """A picture before it is drawn, and its micro-conditioning (SDXL, arXiv:2307.01952, section 2.2).
+
+    crop: (top, left) in pixels; the picture is a window of a larger one whose top left part is the uncropped picture.
+    detail: side of the original over the picture's; below one the picture is soft.
+    """
 
     width: int
     height: int
     background: Background
     placements: tuple[Placement, ...]
+    style: Style = ""
     scenery: Scenery = Scenery()
+    crop: tuple[int, int] = (0, 0)
+    detail: float = 1.0
+
+    @property
+    def time_ids(self) -> tuple[int, ...]:
+        """The six numbers of `add_time_ids`: original size, crop, target size; heights first, in pixels."""
+        original = (round(self.height * self.detail), round(self.width * self.detail))
+        return (*original, *self.crop, self.height, self.width)
 
 
-@lru_cache(maxsize=256)
-def load_sprite(folder: Path, subject: str) -> Image.Image:
-    """Load a subject cropped to its opaque box, RGBA; Pillow's own resize premultiplies by alpha."""
-    image = Image.open(sprite_path(folder, SUBJECTS[subject][0])).convert("RGBA")
-    return image.crop(image.getbbox())
+class Painter:
+    """Draws layouts with the sprites below a folder."""
+
+    def __init__(self, folder: Path, device: torch.device = CPU) -> None:
+        self.bank = SpriteBank(folder, device)
+        self.device = device
+
+    @torch.inference_mode()
+    def draw(self, layouts: Sequence[Layout]) -> Tensor:
+        """Draw layouts of one size: (n, 3, height, width), 0..1."""
+        height, width = layouts[0].height, layouts[0].width
+        canvas = torch.stack([self._backdrop(layout) for layout in layouts])
+        on_dark = luminance(canvas)[:, 0].flatten(1).median(1).values < DARK
+        for index in range(max((len(layout.placements) for layout in layouts), default=0)):
+            rows = [row for row, layout in enumerate(layouts) if len(layout.placements) > index]
+            chosen = [layouts[row] for row in rows]
+            texture = self._texture([(layout, layout.placements[index]) for layout in chosen])
+            for style, members in _by_style(chosen).items():
+                texture[members] = style_texture(texture[members], style, on_dark[[rows[member] for member in members]])
+            shadow = torch.stack([self._shadow(layout, layout.placements[index]) for layout in chosen])
+            below = canvas[rows] * (1 - shadow[:, None])
+            canvas[rows] = below * (1 - texture[:, 3:]) + texture[:, :3]
+        for style, members in _by_style(layouts).items():
+            canvas[members] = style_pictures(canvas[members], style)
+        for row, layout in enumerate(layouts):
+            if layout.detail < 1:
+                canvas[row] = reduce_resolution(canvas[row : row + 1], layout.detail)[0]
+        return canvas.view(-1, 3, height, width).clamp(0, 1)
+
+    def pixels(self, layouts: Sequence[Layout]) -> Pixels:
+        """Draw layouts of one size: (n, height, width, 3), uint8 sRGB."""
+        return (self.draw(layouts) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def _backdrop(self, layout: Layout) -> Tensor:
+        whole = draw_backdrop(layout.background, layout.width, layout.height, layout.scenery.variant, self.device)
+        top, left = layout.crop
+        window = whole[:, top : top + layout.height, left : left + layout.width].float()
+        tint = torch.tensor(layout.scenery.tint, device=self.device).view(3, 1, 1)
+        return ((window + tint) / 255).clamp(0, 1)
+
+    def _texture(self, placed: list[tuple[Layout, Placement]]) -> Tensor:
+        """Put each subject in its place: (n, 4, height, width), premultiplied."""
+        height, width = placed[0][0].height, placed[0][0].width
+        short = min(height, width)
+        result = torch.zeros(len(placed), 4, height, width, device=self.device)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for row, (_, placement) in enumerate(placed):
+            sides = [side for side in self.bank.sides if side >= placement.size * short]
+            groups[min(sides, default=max(self.bank.sides))].append(row)
+        for side, rows in groups.items():
+            thetas = []
+            for layout, placement in (placed[row] for row in rows):
+                size = placement.size * short
+                centre_x, centre_y = placement.x * width - layout.crop[1], placement.y * height - layout.crop[0]
+                flip = -1 if placement.mirrored else 1
+                thetas.append(
+                    [
+                        [flip * width / size, 0, flip * (width - 2 * centre_x) / size],
+                        [0, height / size, (height - 2 * centre_y) / size],
+                    ]
+                )
+            theta = torch.tensor(thetas, dtype=torch.float32, device=self.device)
+            entries = [(placed[row][1].subject, placed[row][1].colour) for row in rows]
+            grid = functional.affine_grid(theta, [len(rows), 4, height, width], align_corners=False)
+            result[rows] = functional.grid_sample(self.bank.textures(entries, side), grid, align_corners=False)
+        return result
+
+    def _shadow(self, layout: Layout, placement: Placement) -> Tensor:
+        """Darken the ground below a subject: (height, width), 0..0.35."""
+        height, width = layout.height, layout.width
+        if not has_ground(layout.background) or layout.style in ("line drawing", "silhouette"):
+            return torch.zeros(height, width, device=self.device)
+        size = placement.size * min(height, width)
+        columns = torch.arange(width, device=self.device)[None] - (placement.x * width - layout.crop[1])
+        base = placement.y * height - layout.crop[0] + size * (self.bank.height(placement.subject) / 2 - 0.03)
+        rows = torch.arange(height, device=self.device)[:, None] - base
+        distance = (columns / (size * 0.42)).square() + (rows / (size * 0.07 + height / 128)).square()
+        return 0.35 * (1.3 - distance).clamp(0, 1)
 
 
-def vertical_gradient(height: int, width: int, top: tuple[float, ...], bottom: tuple[float, ...]) -> Canvas:
-    """Blend two sRGB colours from top to bottom: (height, width, 3), 0..255."""
-    share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    column = np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share
-    return np.broadcast_to(column, (height, width, 3)).astype(np.float32)
+def _by_style(layouts: Sequence[Layout]) -> dict[Style, list[int]]:
+    groups: dict[Style, list[int]] = defaultdict(list)
+    for row, layout in enumerate(layouts):
+        if layout.style:
+            groups[layout.style].append(row)
+    return groups
 
 
-def draw_background(background: Background, width: int, height: int, scenery: Scenery) -> Canvas:
-    """Draw a background: (height, width, 3), 0..255."""
-    if background.kind == "scene":
-        return _draw_scene(background.name, width, height, scenery)
-    colour = np.asarray(COLOURS[background.name], np.float32) + np.asarray(scenery.tint, np.float32)
-    if background.kind == "plain":
-        return np.broadcast_to(colour, (height, width, 3)).copy()
-    return vertical_gradient(height, width, tuple(0.25 * colour + 0.75 * 255), tuple(0.85 * colour))
-
-
-def _draw_scene(name: str, width: int, height: int, scenery: Scenery) -> Canvas:
-    sky_top, sky_bottom, ground_top, ground_bottom = SCENE_COLOURS[name]
-    horizon = int(height * scenery.horizon)
-    columns = np.arange(width)
-    wave = np.sin(columns / width * scenery.wave_count * 2 + scenery.wave_phase) * scenery.wave_height
-    sky = vertical_gradient(height, width, sky_top, sky_bottom)
-    if name == "beach":
-        sky[horizon - height // 10 :] = vertical_gradient(height - horizon + height // 10, width, *SEA)
-    if name in ("night", "snow"):
-        specks = np.random.default_rng(scenery.speck_seed)
-        for _ in range(28):
-            row, column = specks.integers(2, horizon - 8), specks.integers(2, width - 4)
-            sky[row : row + 3, column : column + 3] = specks.uniform(170, 255) if name == "night" else 255
-    ground = np.zeros_like(sky)
-    ground[horizon - 8 :] = vertical_gradient(height - horizon + 8, width, ground_top, ground_bottom)
-    is_ground = np.clip(np.arange(height)[:, None] - horizon - wave, 0, 1)[..., None]
-    return (sky * (1 - is_ground) + ground * is_ground).astype(np.float32)
-
-
-def _paste(canvas: Canvas, folder: Path, placement: Placement, with_shadow: bool) -> None:
-    height, width = canvas.shape[:2]
-    sprite = load_sprite(folder, placement.subject)
-    scale = placement.size * min(width, height) / max(sprite.size)
-    sprite = sprite.resize(
-        (max(8, int(sprite.width * scale)), max(8, int(sprite.height * scale))), Image.Resampling.LANCZOS
-    )
-    if placement.mirrored:
-        sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    pixels = np.asarray(sprite).astype(np.float32)
-    centre_x = placement.x * width
-    left, top = round(centre_x - sprite.width / 2), round(placement.y * height - sprite.height / 2)
-    if with_shadow:
-        rows, columns = np.mgrid[0:height, 0:width]
-        base = top + sprite.height * 0.97
-        distance = ((columns - centre_x) / (sprite.width * 0.45)) ** 2 + (
-            (rows - base) / (sprite.height * 0.07 + 2)
-        ) ** 2
-        canvas *= (1 - 0.35 * np.clip(1.3 - distance, 0, 1))[..., None]
-    x0, y0 = max(0, left), max(0, top)
-    x1, y1 = min(width, left + sprite.width), min(height, top + sprite.height)
-    if x1 > x0 and y1 > y0:
-        visible = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
-        alpha = visible[..., 3:] / 255
-        canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - alpha) + visible[..., :3] * alpha
+@lru_cache(maxsize=2)
+def shared_painter(folder: Path) -> Painter:
+    """Return one painter for a folder, as its textures take a moment and much memory."""
+    return Painter(folder)
 
 
 def draw(layout: Layout, folder: Path) -> Pixels:
-    """Draw a layout with the sprites below `folder`: (height, width, 3), uint8 sRGB."""
-    canvas = draw_background(layout.background, layout.width, layout.height, layout.scenery)
-    for placement in layout.placements:
-        _paste(canvas, folder, placement, with_shadow=layout.background.kind == "scene")
-    return np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    """Draw one layout with the sprites below `folder`: (height, width, 3), uint8 sRGB."""
+    return shared_painter(folder).pixels([layout])[0]

@@ -1,60 +1,43 @@
-"""What the model learns to draw: subjects, colours, gradients and scenes, with their words."""
+"""What the model learns to draw: subjects, their colours, backgrounds, scenes and styles, with their words."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-# name -> (emoji, word for its own colour). The names are the plain words a person would type.
-SUBJECTS: dict[str, tuple[str, str]] = {
-    "fox": ("🦊", "orange"),
-    "cat": ("🐱", "yellow"),
-    "dog": ("🐶", "brown"),
-    "panda": ("🐼", "white"),
-    "lion": ("🦁", "orange"),
-    "frog": ("🐸", "green"),
-    "penguin": ("🐧", "purple"),
-    "owl": ("🦉", "brown"),
-    "turtle": ("🐢", "green"),
-    "whale": ("🐳", "blue"),
-    "octopus": ("🐙", "orange"),
-    "ladybug": ("🐞", "red"),
-    "butterfly": ("🦋", "orange"),
-    "crab": ("🦀", "pink"),
-    "tropical fish": ("🐠", "blue"),
-    "unicorn": ("🦄", "white"),
-    "apple": ("🍎", "red"),
-    "banana": ("🍌", "yellow"),
-    "strawberry": ("🍓", "red"),
-    "watermelon": ("🍉", "red"),
-    "pizza": ("🍕", "yellow"),
-    "hamburger": ("🍔", "brown"),
-    "donut": ("🍩", "brown"),
-    "cupcake": ("🧁", "pink"),
-    "ice cream": ("🍦", "white"),
-    "rocket": ("🚀", "white"),
-    "car": ("🚗", "red"),
-    "sailboat": ("⛵", "orange"),
-    "house": ("🏠", "orange"),
-    "castle": ("🏰", "gray"),
-    "balloon": ("🎈", "red"),
-    "guitar": ("🎸", "red"),
-    "umbrella": ("☂", "purple"),
-    "crown": ("👑", "golden"),
-    "gift": ("🎁", "yellow"),
-    "cactus": ("🌵", "green"),
-    "sunflower": ("🌻", "yellow"),
-    "tulip": ("🌷", "pink"),
-    "mushroom": ("🍄", "red"),
-    "tree": ("🌳", "green"),
-    "pumpkin": ("🎃", "orange"),
-    "robot": ("🤖", "white"),
-    "star": ("⭐", "yellow"),
-    "heart": ("❤", "red"),
-}
+Repaint = Literal["", "hue", "neutral"]
 
-# name -> sRGB, 0..255
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject.
+
+    repaint: "hue" if its main hue can be changed, "neutral" if its grey or white parts can be tinted, else "".
+    names: what people call it, the plainest first.
+    """
+
+    emoji: str
+    colour: str
+    repaint: Repaint
+    names: tuple[str, ...]
+
+
+def _read_subjects(path: Path) -> dict[str, Subject]:
+    kinds: dict[str, Repaint] = {"-": "", "h": "hue", "n": "neutral"}
+    subjects = {}
+    for line in path.read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, emoji, colour, repaint, others = (part.strip() for part in line.split(";"))
+            names = (name, *(other.strip() for other in others.split(",") if other.strip()))
+            subjects[name] = Subject(emoji, colour, kinds[repaint], names)
+    return subjects
+
+
+SUBJECTS: dict[str, Subject] = _read_subjects(Path(__file__).with_name("subjects.txt"))
+
+# Background colours: name -> sRGB, 0..255
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (215, 40, 40),
     "orange": (245, 140, 30),
@@ -68,31 +51,61 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "gray": (128, 128, 130),
 }
 
-GRADIENT_COLOURS = tuple(name for name in COLOURS if name not in ("white", "black", "gray"))
+# What a subject can be repainted in: stronger than the backgrounds, so that a red apple shows on a red background.
+SUBJECT_COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (232, 28, 52),
+    "orange": (255, 126, 20),
+    "yellow": (255, 214, 30),
+    "green": (38, 178, 84),
+    "blue": (34, 120, 240),
+    "purple": (138, 62, 212),
+    "pink": (255, 132, 190),
+    "white": (244, 242, 248),
+    "black": (62, 60, 70),
+}
 
 SCENES: dict[str, tuple[str, ...]] = {
-    "meadow": ("on a green meadow", "in a green meadow", "on a meadow"),
+    "meadow": ("on a green meadow", "in a green meadow", "on a meadow", "on the grass"),
     "beach": ("on a sandy beach", "at the beach", "on a beach"),
     "night": ("at night with stars", "at night", "under a starry night sky"),
-    "snow": ("in the snow", "on a snowy field"),
+    "snow": ("in the snow", "on a snowy field", "in winter"),
+    "sunset": ("at sunset", "in front of a sunset", "with a sunset"),
+    "underwater": ("underwater", "under the sea", "under water"),
+    "mountains": ("in the mountains", "in front of mountains", "with mountains"),
+    "city": ("in the city", "in front of a city skyline", "in a town"),
+    "forest": ("in the forest", "in a forest", "in the woods"),
+    "space": ("in space", "in outer space", "among the stars"),
 }
 
 SIZE_WORDS: dict[str, tuple[str, ...]] = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")}
 
-BackgroundKind = Literal["plain", "gradient", "scene"]
+Style = Literal["", "black and white", "sepia", "pixel art", "line drawing", "silhouette", "poster", "blurry"]
+STYLES: tuple[Style, ...] = (
+    "black and white",
+    "sepia",
+    "pixel art",
+    "line drawing",
+    "silhouette",
+    "poster",
+    "blurry",
+)
+
+BackgroundKind = Literal["plain", "gradient", "checked", "scene"]
 
 
 @dataclass(frozen=True)
 class Background:
-    """One of the backgrounds: a plain colour, a vertical gradient of a colour, or a scene."""
+    """One of the backgrounds: a plain colour, a vertical gradient, a chequerboard of a colour, or a scene."""
 
     kind: BackgroundKind
     name: str
 
 
+PLAIN = tuple(Background("plain", name) for name in COLOURS)
 BACKGROUNDS: tuple[Background, ...] = (
-    *(Background("plain", name) for name in COLOURS),
-    *(Background("gradient", name) for name in GRADIENT_COLOURS),
+    *PLAIN,
+    *(Background("gradient", name) for name in COLOURS),
+    *(Background("checked", name) for name in COLOURS),
     *(Background("scene", name) for name in SCENES),
 )
 
@@ -100,3 +113,8 @@ BACKGROUNDS: tuple[Background, ...] = (
 def is_held_out(subject: str, background: Background, percent: int) -> bool:
     """Say whether this pair is kept out of all training; a hash of the pair, so it never depends on an order."""
     return zlib.crc32(f"{subject}|{background.kind}|{background.name}".encode()) % 100 < percent
+
+
+def is_colour_held_out(subject: str, colour: str, percent: int) -> bool:
+    """Say whether this repainting is kept out of all training; a subject's own colour never is."""
+    return colour != SUBJECTS[subject].colour and zlib.crc32(f"{subject}/{colour}".encode()) % 100 < percent

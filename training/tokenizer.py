@@ -13,7 +13,8 @@ from transformers import CLIPTokenizer
 from training.captions import caption
 from training.config import CONTEXT_LENGTH, Config
 from training.fetch import unicode_names
-from training.layouts import NATIVE, wide_layout
+from training.layouts import MIXES, NATIVE, HeldOut, sample_layout
+from training.subjects import SUBJECTS
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ PAD_TOKENS = {"tokenizer": END, "tokenizer_2": "!"}
 # CLIP's own word pattern (openai/CLIP, simple_tokenizer.py).
 WORD_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 CAPTIONS = 20_000
-VOCABULARY_SIZE = 1600
+VOCABULARY_SIZE = 2400
 COMMON_WORDS = (
     "dark bright cute happy sad beautiful high low quality best photo realistic cartoon 3d render illustration style "
     "sunset forest mountain water sky cloud two three left right of next to behind front above under top bottom big "
@@ -46,9 +47,10 @@ def train_tokenizers(config: Config, work: Path) -> None:
 
 def _texts(config: Config, work: Path) -> list[str]:
     rng = np.random.default_rng(config.data.seed)
-    layouts = (wide_layout(*NATIVE, config.data.held_out_percent, rng) for _ in range(CAPTIONS))
-    texts = [caption(layout, rng, blurred=rng.random() < 0.2) for layout in layouts]
-    return texts + [COMMON_WORDS] * 50 + list(unicode_names(work / "data").values())
+    held_out = HeldOut(config.data.held_out_percent, config.data.held_out_colours_percent)
+    texts = [caption(sample_layout(MIXES["wide"], *NATIVE, held_out, rng), rng) for _ in range(CAPTIONS)]
+    names = [name for subject in SUBJECTS.values() for name in subject.names]
+    return texts + [COMMON_WORDS] * 50 + names * 20 + list(unicode_names(work / "data").values())
 
 
 def learn_vocabulary(texts: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
