@@ -18,6 +18,7 @@ from training.subjects import COLOURS, Background
 MARGIN = 0.375
 HORIZON = 0.6
 CHECKS = 8
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Scenery:
 
     variant: int = 0
     tint: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+CANONICAL = Scenery()
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ class _Place:
         generator = torch.Generator().manual_seed(31 + self.variant)
         covered = torch.zeros_like(self.y)
         for column, row, share in torch.rand(count, 3, generator=generator).tolist():
-            covered = torch.maximum(covered, self.disc(column, row * lowest, size * (0.5 + share)) * (0.6 + 0.4 * share))
+            covered = torch.maximum(
+                covered, self.disc(column, row * lowest, size * (0.5 + share)) * (0.6 + 0.4 * share)
+            )
         return covered
 
 
@@ -105,7 +111,13 @@ def _sunset(place: _Place) -> Tensor:
 
 def _underwater(place: _Place) -> Tensor:
     water = place.blend(0, 0.85, (60, 190, 225), (10, 60, 130))
-    for x, y, radius in ((0.1, 0.2, 0.035), (0.16, 0.42, 0.022), (0.88, 0.16, 0.03), (0.92, 0.4, 0.04), (0.84, 0.58, 0.02)):
+    for x, y, radius in (
+        (0.1, 0.2, 0.035),
+        (0.16, 0.42, 0.022),
+        (0.88, 0.16, 0.03),
+        (0.92, 0.4, 0.04),
+        (0.84, 0.58, 0.02),
+    ):
         water = _over(water, 0.55 * place.disc(x, y + 0.05 * place.variant, radius), (215, 245, 255))
     return _over(water, place.cover(place.y - place.horizon - 0.25), (214, 190, 130))
 
@@ -175,7 +187,7 @@ def has_ground(background: Background) -> bool:
 
 @lru_cache(maxsize=600)
 def draw_backdrop(
-    background: Background, width: int, height: int, variant: int = 0, device: torch.device = torch.device("cpu")
+    background: Background, width: int, height: int, variant: int = 0, device: torch.device = CPU
 ) -> Tensor:
     """Draw a background and a margin to the right and below: (3, 1.375 * height, 1.375 * width), uint8."""
     rows, columns = round(height * (1 + MARGIN)), round(width * (1 + MARGIN))

@@ -16,7 +16,7 @@ from training.autoencoder import load_autoencoder
 from training.config import BaseConfig, Config, Phase
 from training.diffusion import Condition, Trainer
 from training.groupnorm import use_fast_group_norm
-from training.latents import Encoders, LatentPool, PictureSource, tokenize
+from training.latents import Encoders, LatentPool, PictureSource, Window, tokenize
 from training.layouts import BUCKETS, NATIVE
 from training.networks import make_base_unet, make_text_encoders, to_channels_last, use_plain_attention
 from training.pictures import Painter
@@ -33,12 +33,20 @@ SHEET_PROMPTS = (
     *("a house in the snow", "a castle at night with stars", "a sunflower on a sandy beach", "a horse on a meadow"),
     *("an elephant on a yellow background", "a guitar on a white background", "a turtle underwater"),
     *("an airplane on a pink background", "a bicycle on an orange gradient background", "a ship on a red background"),
-    *("a unicorn on a black background", "a happy face on a blue checked background", "an angry face on a green background"),
+    *(
+        "a unicorn on a black background",
+        "a happy face on a blue checked background",
+        "an angry face on a green background",
+    ),
     *("a snake on a white background", "cherries on a gray background", "a hot dog on a yellow checked background"),
     *("a key on a red background", "a dress in the city", "a shark on a blue background", "a zebra in the mountains"),
     *("a teapot on a pink background", "a small apple on a yellow background", "a large dog on a green background"),
     *("a blue car on a white background", "a green apple on a purple background", "a red umbrella in the forest"),
-    *("a pink elephant on a gray background", "a star on the left on a blue background", "a frog on the right in the snow"),
+    *(
+        "a pink elephant on a gray background",
+        "a star on the left on a blue background",
+        "a frog on the right in the snow",
+    ),
     *("a black and white photo of a lion on a red background", "a line drawing of a cat on a white background"),
     *("a castle on a blue background, pixel art", "a silhouette of a tree at sunset", "a poster of a rocket in space"),
     *("a fox and an apple on a yellow background", "a panda on the left and a crown on the right, blue background"),
@@ -95,15 +103,17 @@ class BaseSources:
         if is_bucket:
             width, height = BUCKETS[int(draw[1] * len(BUCKETS))]
         source = self._source(phase.mix, width, height, is_bucket)
-        pool = source.pool(used[source.name])
-        used[source.name] += phase.batch_size
+        pool = source.pool(used[source.window.name])
+        used[source.window.name] += phase.batch_size
         return pool, phase.batch_size
 
     def _source(self, mix: str, width: int, height: int, is_bucket: bool) -> PictureSource:
         shard = BUCKET_SHARD if is_bucket else SHARD
         shards = BUCKET_SHARDS if is_bucket else self.settings.pictures // SHARD
-        source = PictureSource(mix, width, height, shard, shards, self.config, self.folder, self.encoders)
-        return self.sources.setdefault(source.name, source)
+        window = Window(mix, width, height, shard, shards)
+        if window.name not in self.sources:
+            self.sources[window.name] = PictureSource(window, self.config, self.folder, self.encoders)
+        return self.sources[window.name]
 
 
 def make_base_model(settings: BaseConfig, tokenizer: CLIPTokenizer) -> BaseModel:

@@ -110,7 +110,7 @@ class RefinerConfig(DiffusionConfig):
     minutes: float = 11.0
     samples: int = 120_000
     learning_rate: float = 9e-4
-    channels: tuple[int, ...] = (32, 64, 128)
+    channels: tuple[int, ...] = (64, 96, 128)
     max_timestep: int = 200
     batch_size: int = 32
     warmup_samples: int = 1600
@@ -125,8 +125,8 @@ class RefinerConfig(DiffusionConfig):
 class JudgeConfig:
     """The classifier that names the subject of a picture from its grey-scale edges."""
 
-    pictures: int = 5000
-    epochs: int = 10
+    pictures: int = 20_000
+    epochs: int = 8
     learning_rate: float = 3e-3
     batch: int = 64
     side: int = 64
@@ -137,8 +137,11 @@ class JudgeConfig:
 class EvaluateConfig:
     """How the finished model is measured."""
 
-    prompts: int = 100
-    num_inference_steps: int = 25
+    prompts: int = 200
+    seeds: int = 3
+    prompts_of_a_word: int = 70
+    pictures_of_an_ability: int = 40
+    num_inference_steps: int = 20
     guidance_scale: float = 5.0
     seed: int = 11
 

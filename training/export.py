@@ -20,7 +20,7 @@ from training.fit_preview import composed_pictures, write_latent_rgb
 from training.networks import make_refiner_unet
 from training.refiner import load_base_average
 from training.sampling import make_pipeline, make_scheduler
-from training.subjects import COLOURS, GRADIENT_COLOURS, SCENES, SIZE_WORDS, SUBJECTS
+from training.subjects import COLOURS, SCENES, SIZE_WORDS, STYLES, SUBJECT_COLOURS, SUBJECTS
 from training.tokenizer import load_tokenizers
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,14 @@ def vocabulary() -> dict[str, list[str]]:
     """List what the model can draw, in the words it was taught."""
     return {
         "subjects": list(SUBJECTS),
+        "synonyms": [name for subject in SUBJECTS.values() for name in subject.names[1:]],
+        "repaintable": [name for name, subject in SUBJECTS.items() if subject.repaint],
+        "subject_colours": list(SUBJECT_COLOURS),
         "colours": list(COLOURS),
-        "gradients": list(GRADIENT_COLOURS),
+        "gradients": list(COLOURS),
+        "checked": list(COLOURS),
         "scenes": [phrase for phrases in SCENES.values() for phrase in phrases],
+        "styles": list(STYLES),
         "sizes": [word for words in SIZE_WORDS.values() for word in words],
         "positions": ["on the left", "on the right"],
         "two_subjects": ["a fox and an apple", "a fox on the left and an apple on the right", "a fox next to an apple"],

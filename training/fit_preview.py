@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.autoencoder import Autoencoder, encode, load_autoencoder, scaling_factor, to_tensor
+from training.composed import composed
 from training.config import LATENT_FACTOR
-from training.layouts import NATIVE, wide_layout
-from training.pictures import Pixels, draw
+from training.pictures import Pixels
 
 
 @torch.inference_mode()
@@ -58,8 +58,7 @@ def write_latent_rgb(autoencoder: Autoencoder, pictures: list[Pixels], path: Pat
 
 def composed_pictures(data: Path, count: int = 96) -> list[Pixels]:
     """Draw composed pictures for a fit."""
-    rng = np.random.default_rng(17)
-    return [draw(wide_layout(*NATIVE, held_out_percent=0, rng=rng), data) for _ in range(count)]
+    return list(composed(data, count, seed=17))
 
 
 def photographs(folder: Path, longest: int = 768) -> list[Pixels]:

@@ -7,6 +7,7 @@ subject is a plain ellipse or a heavily blurred sprite, so that a coloured blob 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +16,21 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.backdrops import draw_backdrop
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.composed import draw_all, layouts
 from training.config import Config, JudgeConfig
-from training.layouts import (
-    CANONICAL_SIZES,
-    NATIVE,
-    SUBJECT_NAMES,
-    canonical_single,
-    wide_layout,
-)
+from training.layouts import MIXES, SUBJECT_NAMES
 from training.networks import to_channels_last
-from training.pictures import Layout, Pixels, Scenery, draw, draw_background
-from training.subjects import BACKGROUNDS
+from training.pictures import Layout, Pixels
 
 logger = logging.getLogger(__name__)
 
 NOTHING = len(SUBJECT_NAMES)
 GREY = (0.299, 0.587, 0.114)
 TEST_SHARE = 0.1
+NOTHING_SHARE = 0.06
+DRAWN_SIDE = 128
 
 
 def edges(pixels: Pixels, side: int) -> Tensor:
@@ -48,7 +46,7 @@ def edges(pixels: Pixels, side: int) -> Tensor:
 class Judge(nn.Module):
     """A small convolutional classifier of edge pictures: one class per subject and one for nothing."""
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128, 160)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 144, 192)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 1
@@ -79,14 +77,12 @@ def train_judge(config: Config, work: Path) -> None:
         return
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
-    examples = [_example(rng, work / "data") for _ in range(settings.pictures)]
-    inputs = torch.cat([edges(pixels[None], settings.side) for pixels, _ in examples])
-    labels = torch.tensor([label for _, label in examples])
+    inputs, labels = _examples(settings, work / "data", rng)
     held = int(settings.pictures * TEST_SHARE)
     judge = to_channels_last(Judge(), torch.device("cpu"))
     _fit(judge, inputs[held:], labels[held:], settings)
     with torch.inference_mode():
-        right = judge(inputs[:held]).argmax(1) == labels[:held]
+        right = torch.cat([judge(part.float()).argmax(1) for part in inputs[:held].split(256)]) == labels[:held]
     is_subject = labels[:held] != NOTHING
     figures = {"subject": right[is_subject].float().mean().item(), "nothing": right[~is_subject].float().mean().item()}
     logger.info("judge on unseen composed pictures: %s", figures)
@@ -102,7 +98,8 @@ def _fit(judge: Judge, inputs: Tensor, labels: Tensor, settings: JudgeConfig) ->
         total = 0.0
         order = torch.randperm(len(inputs))
         for rows in order[: steps * settings.batch].split(settings.batch):
-            batch = inputs[rows] + 0.15 * torch.rand(()) * torch.randn_like(inputs[rows])
+            batch = inputs[rows].float()
+            batch = batch + 0.15 * torch.rand(()) * torch.randn_like(batch)
             with torch.autocast("cpu", torch.bfloat16):
                 scores = judge(batch.contiguous(memory_format=torch.channels_last))
             loss = functional.cross_entropy(scores.float(), labels[rows], label_smoothing=0.05)
@@ -129,35 +126,29 @@ def load_judge(work: Path) -> tuple[Judge, dict[str, float]]:
     return judge.eval(), state["accuracy"]
 
 
-def _example(rng: np.random.Generator, folder: Path) -> tuple[Pixels, int]:
-    if rng.random() < 0.08:
-        return _blob(rng, folder), NOTHING
-    layout = _single(rng)
-    pixels = draw(layout, folder)
-    if rng.random() < 0.3:
-        radius = rng.uniform(0.5, 2)
-        pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
-    return pixels, SUBJECT_NAMES.index(layout.placements[0].subject)
+def _examples(settings: JudgeConfig, folder: Path, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw pictures and take their edges: (n, 1, side, side) in fp16, and their labels (n,)."""
+    mix = replace(MIXES["wide"], two_subjects=0.0, aside=0.0, styled=0.0, soft=0.1, detailed=0.0, cropped=0.0)
+    chosen = layouts(settings.pictures, rng, mix, DRAWN_SIDE)
+    inputs, labels = [], []
+    for pictures in draw_all(chosen, folder):
+        for picture in pictures:
+            layout = chosen[len(labels)]
+            is_nothing = rng.random() < NOTHING_SHARE
+            if is_nothing:
+                picture = _blob(picture, layout, rng)
+            inputs.append(edges(picture[None], settings.side).half())
+            labels.append(NOTHING if is_nothing else SUBJECT_NAMES.index(layout.placements[0].subject))
+    return torch.cat(inputs), torch.tensor(labels)
 
 
-def _single(rng: np.random.Generator) -> Layout:
-    if rng.random() < 0.5:
-        subject = SUBJECT_NAMES[int(rng.integers(len(SUBJECT_NAMES)))]
-        background = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
-        return canonical_single(subject, background, float(rng.choice(CANONICAL_SIZES)), rng)
-    while len((layout := wide_layout(*NATIVE, held_out_percent=0, rng=rng)).placements) != 1:
-        pass
-    return layout
-
-
-def _blob(rng: np.random.Generator, folder: Path) -> Pixels:
+def _blob(picture: Pixels, layout: Layout, rng: np.random.Generator) -> Pixels:
     """Draw a picture of nothing: a plain ellipse, or a subject blurred until its shape is gone."""
     if rng.random() < 0.5:
-        sprite = Image.fromarray(draw(_single(rng), folder))
-        return np.asarray(sprite.filter(ImageFilter.GaussianBlur(rng.uniform(14, 22))))
-    background = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
-    canvas = Image.fromarray(draw_background(background, *NATIVE, Scenery()).clip(0, 255).astype(np.uint8))
-    centre, radii = rng.uniform(100, 156, 2), rng.uniform(40, 110, 2)
+        return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(rng.uniform(8, 12))))
+    backdrop = draw_backdrop(layout.background, DRAWN_SIDE, DRAWN_SIDE)[:, :DRAWN_SIDE, :DRAWN_SIDE]
+    canvas = Image.fromarray(backdrop.permute(1, 2, 0).numpy())
+    centre, radii = rng.uniform(50, 78, 2), rng.uniform(20, 55, 2)
     box = [*(centre - radii), *(centre + radii)]
     ImageDraw.Draw(canvas).ellipse(box, fill=tuple(int(value) for value in rng.integers(0, 256, 3)))
-    return np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 6))))
+    return np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 3))))

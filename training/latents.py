@@ -83,12 +83,20 @@ def encode_layouts(
     while batch := list(islice(waiting, ENCODE_BATCH)):
         latents.append(encode_pictures(encoders.vae, encoders.painter.draw(batch)))
     time_ids = torch.tensor([layout.time_ids for layout in layouts]).float()
-    texts = [caption(layout, rng) for layout in layouts for _ in range(captions)]
-    tokens = [
-        tokenize(tokenizer, texts).short().view(len(layouts), captions, CONTEXT_LENGTH)
-        for tokenizer in encoders.tokenizers
-    ]
+    tokens = caption_tokens(layouts, captions, encoders.tokenizers, rng)
     return LatentPool(torch.cat(latents), time_ids, *tokens)
+
+
+def caption_tokens(
+    layouts: Sequence[Layout],
+    captions: int,
+    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Describe each layout in several ways: ids of both tokenizers, each (n, captions, 77)."""
+    texts = [caption(layout, rng) for layout in layouts for _ in range(captions)]
+    shape = (len(layouts), captions, CONTEXT_LENGTH)
+    return tokenize(tokenizers[0], texts).short().view(shape), tokenize(tokenizers[1], texts).short().view(shape)
 
 
 def join_pools(pools: Iterable[LatentPool]) -> LatentPool:
@@ -96,27 +104,34 @@ def join_pools(pools: Iterable[LatentPool]) -> LatentPool:
     return LatentPool(*(torch.cat(parts) for parts in zip(*(vars(pool).values() for pool in pools), strict=True)))
 
 
-class PictureSource:
-    """Pictures of one mix and size, in shards that are renewed as they are used."""
+@dataclass(frozen=True)
+class Window:
+    """Which pictures a source makes, and how many it holds: `shards` of `shard` pictures each."""
 
-    def __init__(
-        self, mix: str, width: int, height: int, shard: int, shards: int, config: Config, folder: Path, encoders: Encoders
-    ) -> None:
-        self.mix, self.width, self.height = mix, width, height
-        self.shard, self.shards = shard, shards
-        self.config, self.folder, self.encoders = config, folder, encoders
-        self.kept: dict[int, LatentPool] = {}
-        self.joined: LatentPool | None = None
+    mix: str
+    width: int
+    height: int
+    shard: int
+    shards: int
 
     @property
     def name(self) -> str:
         """The name under which shards are kept and samples are counted."""
         return f"{self.mix}-{self.width}x{self.height}"
 
+
+class PictureSource:
+    """Pictures of one mix and size, in shards that are renewed as they are used."""
+
+    def __init__(self, window: Window, config: Config, folder: Path, encoders: Encoders) -> None:
+        self.window, self.config, self.folder, self.encoders = window, config, folder, encoders
+        self.kept: dict[int, LatentPool] = {}
+        self.joined: LatentPool | None = None
+
     def pool(self, samples: int) -> LatentPool:
         """Return the pictures to draw from after `samples` were drawn from this source."""
-        newest = samples // (self.shard * self.config.base.uses_per_picture)
-        wanted = range(max(0, newest - self.shards + 1), newest + 1)
+        newest = samples // (self.window.shard * self.config.base.uses_per_picture)
+        wanted = range(max(0, newest - self.window.shards + 1), newest + 1)
         if self.joined is None or wanted[-1] not in self.kept:
             for number in set(self.kept) - set(wanted):
                 del self.kept[number]
@@ -128,19 +143,18 @@ class PictureSource:
         return self.joined
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{self.name}-{number}.pt"
+        return self.folder / f"{self.window.name}-{number}.pt"
 
     def _load(self, number: int) -> LatentPool:
         if (state := load_checkpoint(self._path(number))) is not None:
             return LatentPool(**state)
         started = time.monotonic()
         data = self.config.data
-        rng = np.random.default_rng((data.seed, zlib.crc32(self.name.encode()), number))
+        rng = np.random.default_rng((data.seed, zlib.crc32(self.window.name.encode()), number))
         held_out = HeldOut(data.held_out_percent, data.held_out_colours_percent)
-        layouts = [
-            sample_layout(MIXES[self.mix], self.width, self.height, held_out, rng) for _ in range(self.shard)
-        ]
+        mix, width, height = MIXES[self.window.mix], self.window.width, self.window.height
+        layouts = [sample_layout(mix, width, height, held_out, rng) for _ in range(self.window.shard)]
         pool = encode_layouts(layouts, self.config.base.captions_per_picture, self.encoders, rng)
         save_checkpoint(vars(pool), self._path(number))
-        logger.info("pictures %s %d: %d in %.0fs", self.name, number, len(pool), time.monotonic() - started)
+        logger.info("pictures %s %d: %d in %.0fs", self.window.name, number, len(pool), time.monotonic() - started)
         return pool

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.backdrops import Scenery, draw_backdrop, has_ground
+from training.backdrops import CANONICAL, CPU, Scenery, draw_backdrop, has_ground
 from training.sprites import SpriteBank
 from training.styles import DARK, luminance, reduce_resolution, style_pictures, style_texture
 from training.subjects import Background, Style
 
 Pixels = NDArray[np.uint8]
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Layout:
     background: Background
     placements: tuple[Placement, ...]
     style: Style = ""
-    scenery: Scenery = Scenery()
+    scenery: Scenery = CANONICAL
     crop: tuple[int, int] = (0, 0)
     detail: float = 1.0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,23 @@ from torch import Tensor, nn
 from transformers import CLIPTextModelWithProjection
 
 from training.base import BaseModel, load_vae, make_base_model
-from training.captions import caption
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import Config
 from training.diffusion import Condition, Trainer
 from training.groupnorm import use_fast_group_norm
-from training.latents import LatentPool, Picture, cached_pool, tokenize
-from training.layouts import BUCKETS, NATIVE, reduce_resolution, wide_layout
+from training.latents import (
+    ENCODE_BATCH,
+    Encoders,
+    LatentPool,
+    caption_tokens,
+    encode_pictures,
+    join_pools,
+    tokenize,
+)
+from training.layouts import BUCKETS, MIXES, NATIVE, HeldOut, sample_layout
 from training.networks import make_refiner_unet, to_channels_last, use_plain_attention
-from training.pictures import Pixels, draw
+from training.pictures import Painter
+from training.styles import luminance, reduce_resolution
 from training.tokenizer import load_tokenizers
 
 logger = logging.getLogger(__name__)
@@ -49,29 +58,42 @@ class RefinerModel(nn.Module):
         return self.unet(noisy, timesteps, output.hidden_states[-2], added_cond_kwargs=added).sample
 
 
-def sharpness(pixels: Pixels) -> float:
-    """Mean absolute difference of neighbouring pixels, in grey levels."""
-    grey = pixels.mean(2)
-    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+def sharpness(pictures: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels of (n, 3, height, width), 0..1: (n,)."""
+    grey = luminance(pictures)
+    return grey.diff(dim=2).abs().mean((1, 2, 3)) + grey.diff(dim=3).abs().mean((1, 2, 3))
 
 
-def aesthetic_score(pixels: Pixels, original: Pixels, rng: np.random.Generator) -> float:
-    """Score a picture by the share of the original's sharpness that it kept."""
-    kept = min(1.0, sharpness(pixels) / max(sharpness(original), 1e-6))
-    return LOWEST_SCORE + (SHARP_SCORE - LOWEST_SCORE) * kept + SCORE_SPREAD * rng.random()
+def aesthetic_scores(pictures: Tensor, originals: Tensor, rng: np.random.Generator) -> Tensor:
+    """Score pictures by the share of the originals' sharpness that they kept: (n,)."""
+    kept = (sharpness(pictures) / sharpness(originals).clamp(min=1e-4)).clamp(max=1).cpu()
+    spread = torch.from_numpy(rng.random(len(pictures))).float()
+    return LOWEST_SCORE + (SHARP_SCORE - LOWEST_SCORE) * kept + SCORE_SPREAD * spread
 
 
-def scored_pictures(config: Config, folder: Path, width: int, height: int, count: int) -> Iterator[Picture]:
-    """Draw sharp and blurred pictures of one size; time ids: original size, crop, aesthetic score."""
+def scored_pool(config: Config, width: int, height: int, count: int, encoders: Encoders, path: Path) -> LatentPool:
+    """Draw and encode sharp and softened pictures of one size; time ids: original size, crop, aesthetic score."""
+    if (state := load_checkpoint(path)) is not None:
+        return LatentPool(**state)
     rng = np.random.default_rng((config.data.seed, width, height, 1))
-    for _ in range(count):
-        layout = wide_layout(width, height, config.data.held_out_percent, rng)
-        original = draw(layout, folder)
-        is_blurred = rng.random() < config.refiner.blurred_share
-        pixels = reduce_resolution(original, rng.uniform(0.15, 0.7)) if is_blurred else original
-        captions = [caption(layout, rng) for _ in range(config.refiner.captions_per_picture)]
-        score = aesthetic_score(pixels, original, rng)
-        yield Picture(pixels, captions, (height, width, 0, 0, score))
+    mix = replace(MIXES["wide"], soft=0.0, detailed=0.0, cropped=0.0)
+    held_out = HeldOut(config.data.held_out_percent, config.data.held_out_colours_percent)
+    pools = []
+    for _ in range(0, count, ENCODE_BATCH):
+        layouts = [sample_layout(mix, width, height, held_out, rng) for _ in range(ENCODE_BATCH)]
+        originals = encoders.painter.draw(layouts)
+        pictures = originals.clone()
+        for row in range(ENCODE_BATCH):
+            if rng.random() < config.refiner.blurred_share:
+                pictures[row] = reduce_resolution(originals[row : row + 1], rng.uniform(0.15, 0.7))[0]
+        scores = aesthetic_scores(pictures, originals, rng)
+        time_ids = torch.tensor([[height, width, 0, 0, score] for score in scores.tolist()])
+        tokens = caption_tokens(layouts, config.refiner.captions_per_picture, encoders.tokenizers, rng)
+        pools.append(LatentPool(encode_pictures(encoders.vae, pictures), time_ids, *tokens))
+    pool = join_pools(pools)
+    save_checkpoint(vars(pool), path)
+    logger.info("pictures %s: %d", path.stem, len(pool))
+    return pool
 
 
 def make_refiner_model(config: Config, text_encoder_2: CLIPTextModelWithProjection) -> RefinerModel:
@@ -107,16 +129,17 @@ def train_refiner(config: Config, work: Path, device: torch.device) -> None:
     logger.info("refiner: unet has %.2f M parameters", sum(p.numel() for p in model.unet.parameters()) / 1e6)
     trainer.resume()
 
+    encoders = Encoders(Painter(work / "data", device), vae, tokenizers)
+
     def pool_of(width: int, height: int, count: int) -> LatentPool:
-        path = work / "pools" / f"refiner-{width}x{height}.pt"
-        return cached_pool(path, scored_pictures(config, work / "data", width, height, count), vae, tokenizers)
+        return scored_pool(config, width, height, count, encoders, work / "pools" / f"refiner-{width}x{height}.pt")
 
     native_count = int(config.refiner.pictures * NATIVE_SHARE)
     bucket_count = (config.refiner.pictures - native_count) // len(BUCKETS)
     native = pool_of(*NATIVE, native_count)
     buckets = [pool_of(width, height, bucket_count) for width, height in BUCKETS]
 
-    def choose_pool(progress: float, generator: torch.Generator) -> tuple[LatentPool, int]:
+    def choose_pool(samples: int, used: Counter[str], generator: torch.Generator) -> tuple[LatentPool, int]:
         draw_native, draw_bucket = torch.rand(2, generator=generator).tolist()
         pool = native if draw_native < NATIVE_SHARE else buckets[int(draw_bucket * len(buckets))]
         return pool, config.refiner.batch_size

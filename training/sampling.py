@@ -48,25 +48,30 @@ def make_pipeline(
 
 def sample(
     pipeline: StableDiffusionXLPipeline,
-    prompts: list[str],
+    prompts: list[str] | None,
     seed: int,
     num_inference_steps: int = 20,
     guidance_scale: float = 5.0,
-    size: tuple[int, int] = (256, 256),
+    **settings: Any,
 ) -> Pixels:
-    """Draw one picture per prompt with seeds `seed`, `seed + 1`, ...; `size` is (width, height).
+    """Draw one picture per prompt with seeds `seed`, `seed + 1`, ...
 
-    Returns (prompts, height, width, 3) uint8.
+    `settings` go to the pipeline, but for `size`, which is (width, height), and `autocast`, which chooses bf16
+    arithmetic where it is safe. Returns (prompts, height, width, 3) uint8.
     """
-    generators = [torch.Generator("cpu").manual_seed(seed + index) for index in range(len(prompts))]
-    with torch.autocast(pipeline.device.type, torch.bfloat16):
+    width, height = settings.pop("size", (256, 256))
+    autocast = settings.pop("autocast", True)
+    count = len(settings["prompt_embeds"] if prompts is None else prompts)
+    generators = [torch.Generator("cpu").manual_seed(seed + index) for index in range(count)]
+    with torch.autocast(pipeline.device.type, torch.bfloat16, enabled=autocast):
         pictures = cast(Any, pipeline)(
             prompts,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            width=size[0],
-            height=size[1],
+            width=width,
+            height=height,
             generator=generators,
             output_type="np",
+            **settings,
         ).images
     return (pictures * 255).round().astype("uint8")

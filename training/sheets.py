@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from training.pictures import Pixels
 
 LABEL_HEIGHT = 16
+SMALL_SIDE, SMALL_COLUMNS = 104, 8
 
 
 def save_grid(pictures: Pixels, path: Path, columns: int, labels: list[str] | None = None) -> None:
@@ -27,3 +28,14 @@ def save_grid(pictures: Pixels, path: Path, columns: int, labels: list[str] | No
     temporary = path.with_name(f".{path.name}")
     sheet.save(temporary, format="PNG", optimize=True)
     temporary.replace(path)
+
+
+def save_small_grid(pictures: Pixels, path: Path, labels: list[str] | None = None) -> None:
+    """Save a sheet of eight columns at a third of the size and in 256 colours, so that it stays small."""
+    side = SMALL_SIDE
+    shown = [Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS) for picture in pictures]
+    save_grid(np.stack([np.asarray(image) for image in shown]), path, SMALL_COLUMNS, labels)
+    with Image.open(path) as sheet:
+        palette = sheet.quantize(256)
+        reduced = sheet.quantize(palette=palette, dither=Image.Dither.NONE)
+    reduced.save(path, optimize=True)

@@ -74,14 +74,15 @@ def repaint(sprite: NDArray[np.float32], subject: str, colour: str) -> NDArray[n
     chosen = (share[..., 0] > 0.5) & (sprite[..., 3] > 0.5)
     shade = (light / max(float(np.median(light[chosen])) if chosen.any() else 0.5, 0.05))[..., None]
     target = np.array(SUBJECT_COLOURS[colour], np.float32) / 255
-    painted = np.where(shade < 1, target * (0.25 + 0.75 * shade), target + (1 - target) * np.clip(shade - 1, 0, 1) * 0.6)
+    lighter = target + (1 - target) * np.clip(shade - 1, 0, 1) * 0.6
+    painted = np.where(shade < 1, target * (0.25 + 0.75 * shade), lighter)
     result = sprite.copy()
     result[..., :3] = sprite[..., :3] * (1 - share) + painted * share
     return result
 
 
 class SpriteBank:
-    """Every subject in its own and in every other colour, as premultiplied textures in three sizes, made when wanted."""
+    """Every subject in its own and in every other colour: premultiplied textures of three sizes, made when wanted."""
 
     sides: tuple[int, ...] = (SIDE // 4, SIDE // 2, SIDE)
 

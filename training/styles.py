@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from training.subjects import Style
 
-ART_PIXELS = 32
+ART_PIXELS = 20
 POSTER_LEVELS = 3
 FRAME_SHARE = 0.0625
 FRAME_COLOUR = (0.96, 0.93, 0.86)
@@ -72,8 +72,10 @@ def _lines(texture: Tensor) -> Tensor:
     horizontal = functional.pad(layers[..., 2:] - layers[..., :-2], (1, 1, 0, 0))
     vertical = functional.pad(layers[..., 2:, :] - layers[..., :-2, :], (0, 0, 1, 1))
     strength = (horizontal.square() + vertical.square()).sum(1, keepdim=True).sqrt() * (height / 256)
-    return functional.max_pool2d(((strength - 0.12) * 5).clamp(0, 1), 3, 1, 1) if height >= 192 else (
-        ((strength - 0.06) * 8).clamp(0, 1)
+    return (
+        functional.max_pool2d(((strength - 0.12) * 5).clamp(0, 1), 3, 1, 1)
+        if height >= 192
+        else (((strength - 0.06) * 8).clamp(0, 1))
     )
 
 
@@ -91,7 +93,7 @@ def style_pictures(pictures: Tensor, style: Style) -> Tensor:
         small = functional.interpolate(pictures, size, mode="area")
         return functional.interpolate((small * 7).round() / 7, (height, width), mode="nearest")
     if style == "blurry":
-        return blur(pictures, min(pictures.shape[2:]) * 0.022)
+        return blur(pictures, min(pictures.shape[2:]) * 0.03)
     if style == "poster":
         height, width = pictures.shape[2:]
         frame = round(FRAME_SHARE * min(height, width))

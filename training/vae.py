@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from training.autoencoder import decode, encode, psnr, scaling_factor, to_pixels, to_tensor
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.composed import composed
 from training.config import LATENT_CHANNELS, Config, VaeConfig
 from training.groupnorm import use_fast_group_norm
-from training.layouts import NATIVE, wide_layout
 from training.networks import make_vae, to_channels_last
-from training.pictures import Pixels, draw
+from training.pictures import Pixels
 from training.sheets import save_grid
 from training.vae_start import start_near_identity
 
@@ -140,7 +140,7 @@ def train_vae(config: Config, work: Path, device: torch.device) -> None:
         return
     torch.manual_seed(config.vae.seed)
     rng = np.random.default_rng(config.vae.seed)
-    pictures, validation = _pictures(config, work, rng)
+    pictures, validation = _pictures(config, work)
     model = make_vae(config.vae)
     if config.vae.analytic_start:
         start_near_identity(model, to_tensor(pictures[:VALIDATION_PICTURES]))
@@ -157,7 +157,7 @@ def train_decoder(config: Config, work: Path, device: torch.device) -> None:
         return
     torch.manual_seed(config.vae.seed + 1)
     rng = np.random.default_rng(config.vae.seed + 1)
-    pictures, validation = _pictures(config, work, rng)
+    pictures, validation = _pictures(config, work)
     model = AutoencoderKL.from_pretrained(work / "vae")
     trainer = _make_trainer(model, config.vae, work / "decoder.pt", device, decoder_only=True)
     trainer.run(pictures, validation.to(device), rng)
@@ -172,11 +172,9 @@ def _make_trainer(
     return VaeTrainer(model, settings, path, decoder_only)
 
 
-def _pictures(config: Config, work: Path, rng: np.random.Generator) -> tuple[Pixels, Tensor]:
+def _pictures(config: Config, work: Path) -> tuple[Pixels, Tensor]:
     """Draw the pictures to train on, and others to validate on as a tensor."""
-    held_out = config.data.held_out_percent
-    count = config.vae.pictures + VALIDATION_PICTURES
-    pictures = np.stack([draw(wide_layout(*NATIVE, held_out, rng), work / "data") for _ in range(count)])
+    pictures = composed(work / "data", config.vae.pictures + VALIDATION_PICTURES, config.vae.seed + 5, soft=False)
     return pictures[VALIDATION_PICTURES:], to_tensor(pictures[:VALIDATION_PICTURES])
 
 
