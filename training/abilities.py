@@ -207,7 +207,7 @@ def measure_refiner(bench: Bench) -> Figures:
 
 
 def measure_time_and_precision(bench: Bench) -> Figures:
-    """Seconds and processor seconds of one 20-step picture, and the mean difference of fp32 and bf16, in grey levels."""
+    """Seconds of one picture, wall and processor, and the mean difference of fp32 and bf16 in grey levels."""
     prompts = [
         "a fox on a blue background",
         "a castle at sunset",

@@ -104,8 +104,9 @@ class BaseSources:
             width, height = BUCKETS[int(draw[1] * len(BUCKETS))]
         source = self._source(phase.mix, width, height, is_bucket)
         pool = source.pool(used[source.window.name])
-        used[source.window.name] += phase.batch_size
-        return pool, phase.batch_size
+        batch_size = phase.batch_size * self.settings.batch_scale
+        used[source.window.name] += batch_size
+        return pool, batch_size
 
     def _source(self, mix: str, width: int, height: int, is_bucket: bool) -> PictureSource:
         shard = BUCKET_SHARD if is_bucket else SHARD
@@ -125,7 +126,12 @@ def make_base_model(settings: BaseConfig, tokenizer: CLIPTokenizer) -> BaseModel
 
 def load_vae(work: Path, device: torch.device) -> AutoencoderKL:
     """Load the trained autoencoder, frozen."""
-    return to_channels_last(cast(AutoencoderKL, load_autoencoder(work / "vae")), device)
+    return to_channels_last(cast(AutoencoderKL, load_autoencoder(shipped_vae(work))), device)
+
+
+def shipped_vae(work: Path) -> Path:
+    """Choose the autoencoder with the longer trained decoder, if there is one; both encode alike."""
+    return work / "decoder" if (work / "decoder" / "config.json").is_file() else work / "vae"
 
 
 def train_base(config: Config, work: Path, device: torch.device) -> None:

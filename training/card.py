@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from training.subjects import COLOURS, GRADIENT_COLOURS, SCENES, SUBJECTS
+from training.subjects import COLOURS, SCENES, STYLES, SUBJECT_COLOURS, SUBJECTS
 
 CARD = """---
 license: apache-2.0
@@ -40,9 +41,12 @@ It exists so that the studio can be tried and tested anywhere in a minute. It dr
 
 ## What it can draw
 
-- {subject_count} subjects: {subjects}.
-- Backgrounds: {colours}; gradients of {gradients}; scenes: {scenes}.
-- `small` or `large`; two subjects joined by `and` or `next to`, or placed `on the left` and `on the right`.
+- {subject_count} subjects: {subjects}. Many synonyms are known too (`vocabulary.json`).
+- {repaintable_count} of them also in another colour: {subject_colours}, as in "a blue car" or "a pink elephant".
+- Backgrounds in {colours}: plain ("on a blue background"), gradient ("on a blue gradient background") and checked
+  ("on a blue checked background"). Scenes: {scenes}.
+- `small` or `large`; `on the left` or `on the right`; two subjects joined by `and`, `next to`, or by their sides.
+- Styles: {styles}.
 - 256x256, and SDXL's other sizes divided by four, such as 304x208 and 208x304. Guidance about 5, 20 to 30 steps.
 
 ![held-out prompts](sheet.png)
@@ -55,30 +59,38 @@ It exists so that the studio can be tried and tested anywhere in a minute. It dr
 
 ## Figures
 
-Measured by `python -m training.evaluate` on these files. The {prompts} prompts name a subject and a background that
-training never showed together; {steps} steps, guidance {guidance}.
+Measured by `python -m training.evaluate` on these files. The prompts name a subject and a background that training
+never showed together; {steps} steps, guidance {guidance}. In brackets: 95 % confidence interval.
 
 | figure | value |
 |---|---|
-| subject right (edge judge) | {subject_percent} % of {prompts} |
-| background right (border's median colours) | {background_percent} % of {prompts} |
-| both subjects right, left and right (edge judge) | {both_subjects_percent} % of {pair_prompts} |
+{exams}
+| subject right at guidance 1, and at 5 | {subject_percent_at_guidance_1} %, {subject_percent_at_guidance_5} % |
+| share of a colour in pictures of no named background | {named_colour_percent_without_negative} % |
+| the same with that colour's background as negative prompt | {named_colour_percent_with_negative} % |
+| extent of the subject by the weight {weights} of "large" | {extent_by_weight_of_large} |
+| distance from the source by strength {strengths}, grey levels | {distance_by_strength} |
+| "a cat" inpainted over the right half is a cat | {inpainted_cat_percent} % |
+| sharpness by `original_size` | {sharpness_by_original_size} |
+| middle of the subject by `crops_coords_top_left` | {middle_by_crop} |
+| sharpness of base alone, and with the refiner from 0.8 | {sharpness_base_alone}, {sharpness_with_refiner} |
+| clean pictures noised to 0.8 and finished by the base | {psnr_finished_by_base} dB |
+| the same finished by the refiner | {psnr_finished_by_refiner} dB |
 | autoencoder, reconstruction of composed pictures | {vae_psnr} dB |
+| fp32 and bf16, mean difference of pictures | {bf16_difference} grey levels |
+| one picture, {steps} steps with guidance, on the machine it was measured on | {picture_seconds} s |
 | edge judge on composed pictures it had not seen | {judge_subject_percent} % |
 | edge judge refusing blobs and blurred shapes | {judge_nothing_percent} % |
-| training of the base | {base_samples} samples in {base_minutes} minutes on two shared CPU cores |
+| training of the base | {base_samples} samples in {base_minutes} minutes |
 | training of the refiner | {refiner_samples} samples in {refiner_minutes} minutes |
 
-The judge sees grey-scale edges only, is trained on composed pictures only, and may answer "nothing".
+The edge judge names subjects. It sees grey-scale edges only, is trained on composed pictures only, and may answer
+"nothing". All other measures are plain arithmetic on pixels (`training/measures.py`).
 
 ## Limits
 
-- It knows no other subject, no style and no verb; unknown words are cut into pieces that mean nothing to it.
-- A colour word before a subject names its own colour ("red apple"); it does not repaint it ("blue apple" is not blue).
-- Three or more subjects were not trained. Two subjects are sometimes drawn as one of them twice.
-- The longest sizes (384x160, 160x384) are weaker than the others, and a single subject is not always placed on the side
-  that was asked for.
-- The refiner is lightly trained: it sharpens edges, but may simplify small features such as eyes.
+- It knows no other subject and no verb; unknown words are cut into pieces that mean nothing to it.
+- Three or more subjects were not trained.
 - Fine detail is limited by the autoencoder.
 - Guidance far above 5 (12, say) brings noise and over-saturates.
 
@@ -113,18 +125,42 @@ MIT_LICENCE = """\
 """
 
 
-def write_card(model: Path, figures: dict[str, float], parts: dict[str, int]) -> None:
+EXAMS = {
+    "subject": "subject right (edge judge)",
+    "background": "background right (border's median colours)",
+    "both": "both of two subjects (edge judge, each half)",
+    "order": "of two subjects asked by side, both and in order",
+    "side": "one subject on the left or right (its middle)",
+    "size": "small or large (its extent)",
+    "colour": "subject's colour (nearest of nine repaintings)",
+    "unseen_colour": "subject's colour, paintings that training never showed",
+    "style": "style (each by its own measure)",
+}
+
+
+def write_card(model: Path, figures: dict[str, Any], parts: dict[str, int]) -> None:
     """Write `README.md` of the model folder; `parts` are parameter counts."""
     rows = [f"| {name} | {count / 1e6:.2f} M | {2 * count / 1e6:.1f} MB |" for name, count in parts.items()]
+    exams = [
+        f"| {text} | {figures[f'{key}_percent']} % of {figures[f'{key}_count']} ({_span(figures[f'{key}_interval'])}) |"
+        for key, text in EXAMS.items()
+    ]
     text = CARD.format(
         **figures,
+        exams="\n".join(exams),
         subject_count=len(SUBJECTS),
         subjects=", ".join(SUBJECTS),
+        repaintable_count=sum(bool(subject.repaint) for subject in SUBJECTS.values()),
+        subject_colours=", ".join(SUBJECT_COLOURS),
         colours=", ".join(COLOURS),
-        gradients=", ".join(GRADIENT_COLOURS),
         scenes="; ".join(f'"{phrases[0]}"' for phrases in SCENES.values()),
+        styles=", ".join(STYLES),
         parts="\n".join(rows),
         licence=MIT_LICENCE,
     )
     (model / "README.md").write_text(text, "utf-8")
     (model / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+
+
+def _span(interval: list[float]) -> str:
+    return f"{interval[0]} to {interval[1]} %"

@@ -101,6 +101,7 @@ class BaseConfig(DiffusionConfig):
     samples: int = 1_600_000
     pictures: int = 16_384
     uses_per_picture: int = 4
+    batch_scale: int = 1
 
 
 @dataclass
@@ -158,7 +159,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def override(self, assignment: str) -> None:
-        """Set one figure from text such as `base.minutes=60` or `base.aspect_buckets=false`.
+        """Set one figure from text such as `base.minutes=60` or `vae.analytic_start=false`.
 
         Raises:
             ValueError: the text is not `section.field=value` or names no known field.

@@ -52,7 +52,7 @@ class Condition:
 class Trainer:
     """Trains a denoiser on pools of latents and resumes from its checkpoint.
 
-    All randomness of the batches comes from one CPU generator whose state is saved, so that a resumed run takes the
+    All randomness of the batches comes from two generators whose states are saved, so that a resumed run takes the
     same next step as one that was never stopped.
     """
 
@@ -71,6 +71,7 @@ class Trainer:
         self.path = path
         self.device = device
         self.generator = torch.Generator("cpu").manual_seed(settings.seed)
+        self.noise_generator = torch.Generator(device).manual_seed(settings.seed)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -152,18 +153,17 @@ class Trainer:
             group["lr"] = self.learning_rate()
         latents, condition = self._draw_batch(pool, batch_size)
         timesteps = self._draw_timesteps(batch_size)
-        noise = torch.randn(latents.shape, generator=self.generator)
+        noise = self._draw_noise(*latents.shape)
         if self.settings.offset_noise:
             # A constant per channel, so that overall brightness is learnt too (SDXL, appendix; N. Guttenberg, 2023).
-            offset = torch.randn(*latents.shape[:2], 1, 1, generator=self.generator)
-            noise = noise + self.settings.offset_noise * offset
-        alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
-        noisy = (alpha.sqrt() * latents + (1 - alpha).sqrt() * noise).to(self.device)
+            noise = noise + self.settings.offset_noise * self._draw_noise(*latents.shape[:2], 1, 1)
+        alpha = self.alphas[timesteps].view(-1, 1, 1, 1).to(self.device)
+        noisy = alpha.sqrt() * latents.to(self.device) + (1 - alpha).sqrt() * noise
         with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self.model(
                 noisy.contiguous(memory_format=torch.channels_last), timesteps.to(self.device), condition
             )
-        errors = (predicted.float() - noise.to(self.device)).square().mean((1, 2, 3))
+        errors = (predicted.float() - noise).square().mean((1, 2, 3))
         loss = (errors * self.loss_weights[timesteps].to(self.device)).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -173,6 +173,9 @@ class Trainer:
         self.samples += batch_size
         self._update_average()
         return errors.mean().item()
+
+    def _draw_noise(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.noise_generator, device=self.device)
 
     def _draw_batch(self, pool: LatentPool, batch_size: int) -> tuple[Tensor, Condition]:
         generator, settings = self.generator, self.settings
@@ -211,6 +214,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "noise_generator": self.noise_generator.get_state(),
             "step": self.step,
             "samples": self.samples,
             "used": dict(self.used),
@@ -226,7 +230,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())
+        self.noise_generator.set_state(state["noise_generator"].cpu())
         self.step, self.samples = state["step"], state["samples"]
         self.used = Counter(state["used"])
         self.elapsed_seconds = state["elapsed_seconds"]

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from training.autoencoder import load_autoencoder
+from training.base import shipped_vae
 from training.checkpoint import load_checkpoint
 from training.config import Config
 from training.fit_preview import composed_pictures, write_latent_rgb
@@ -65,11 +66,6 @@ def export_model(config: Config, work: Path, target: Path) -> None:
         _clean_configs(staged)
         check_weights(staged)
         _swap(staged, target)
-
-
-def shipped_vae(work: Path) -> Path:
-    """Choose the autoencoder with the longer trained decoder, if there is one."""
-    return work / "decoder" if (work / "decoder" / "config.json").is_file() else work / "vae"
 
 
 def vocabulary() -> dict[str, list[str]]:

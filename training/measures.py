@@ -29,7 +29,7 @@ FRAME_ERROR = 26
 THICK_SHARE = 0.5
 INK_CHROMA = 48
 FLAT_SPREAD = 40
-BLURRY_SHARPNESS = 0.8
+BLURRY_SHARPNESS = 0.6
 LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
 
 
@@ -111,9 +111,9 @@ def name_colour(pixels: Pixels, subject: str, background: Background, folder: Pa
 
 
 def sharpness(pixels: Pixels) -> float:
-    """Mean absolute difference of neighbouring pixels, in grey levels."""
+    """Root mean square difference of neighbouring pixels, in grey levels; a soft edge counts less than a hard one."""
     grey = pixels.astype(np.float32) @ LUMINANCE
-    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+    return float(np.sqrt(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean()))
 
 
 def has_style(pixels: Pixels, style: Style, background: Background, sharp: float) -> bool:

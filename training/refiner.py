@@ -59,9 +59,9 @@ class RefinerModel(nn.Module):
 
 
 def sharpness(pictures: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels of (n, 3, height, width), 0..1: (n,)."""
+    """Root mean square difference of neighbouring pixels of (n, 3, height, width), 0..1: (n,)."""
     grey = luminance(pictures)
-    return grey.diff(dim=2).abs().mean((1, 2, 3)) + grey.diff(dim=3).abs().mean((1, 2, 3))
+    return (grey.diff(dim=2).square().mean((1, 2, 3)) + grey.diff(dim=3).square().mean((1, 2, 3))).sqrt()
 
 
 def aesthetic_scores(pictures: Tensor, originals: Tensor, rng: np.random.Generator) -> Tensor:

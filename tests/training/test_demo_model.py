@@ -17,7 +17,7 @@ from diffusers import (
 from PIL import Image
 from safetensors import safe_open
 
-from training.evaluate import name_background
+from training.measures import name_background
 from training.sampling import sample
 
 MEGABYTE = 1_000_000

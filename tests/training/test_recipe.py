@@ -11,72 +11,127 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from training.autoencoder import decode, encode, psnr, to_tensor
+from training.backdrops import Scenery
 from training.captions import background_phrases, caption, with_article
+from training.composed import composed
 from training.config import Config, DiffusionConfig
 from training.diffusion import Condition, Trainer
-from training.evaluate import name_background
 from training.groupnorm import use_fast_group_norm
-from training.latents import LatentPool, bucket_pictures
-from training.layouts import BUCKETS, NATIVE, Layout, canonical_layouts, held_out_pairs, wide_layout
+from training.latents import LatentPool
+from training.layouts import (
+    BUCKETS,
+    MIXES,
+    NATIVE,
+    HeldOut,
+    canonical_single,
+    held_out_pairs,
+    sample_layout,
+)
+from training.measures import (
+    centre,
+    has_style,
+    interval,
+    name_background,
+    name_colour,
+    sharpness,
+    side_word,
+    size_word,
+    subject_mask,
+)
 from training.networks import make_vae
-from training.pictures import Placement, Scenery, draw
-from training.refiner import aesthetic_score
-from training.subjects import BACKGROUNDS, COLOURS, SUBJECTS, Background
+from training.pictures import Layout, Painter, Placement, draw
+from training.refiner import aesthetic_scores
+from training.styles import reduce_resolution
+from training.subjects import (
+    BACKGROUNDS,
+    COLOURS,
+    STYLES,
+    SUBJECT_COLOURS,
+    SUBJECTS,
+    Background,
+    is_colour_held_out,
+    is_held_out,
+)
 from training.tokenizer import learn_vocabulary, save_tokenizer
 from training.vae_start import start_near_identity
 
-HELD_OUT_PERCENT = 12
+HELD_OUT = HeldOut()
+BLUE = Background("plain", "blue")
 
 
-def test_held_out_pairs_never_come_out_of_the_training_samplers() -> None:
-    held_out = set(held_out_pairs(HELD_OUT_PERCENT))
+@pytest.mark.parametrize("mix", MIXES)
+def test_held_out_pairs_never_come_out_of_the_training_sampler(mix: str) -> None:
     rng = np.random.default_rng(0)
-    layouts = canonical_layouts(200, HELD_OUT_PERCENT, rng)
-    layouts += [wide_layout(*NATIVE, HELD_OUT_PERCENT, rng) for _ in range(2000)]
-    seen = {(placement.subject, layout.background) for layout in layouts for placement in layout.placements}
-    assert not seen & held_out
-    assert len(seen) == len(SUBJECTS) * len(BACKGROUNDS) - len(held_out)
+    layouts = [sample_layout(MIXES[mix], *NATIVE, HELD_OUT, rng) for _ in range(3000)]
+    placed = [(placement, layout.background) for layout in layouts for placement in layout.placements]
+    assert not any(is_held_out(placement.subject, background, HELD_OUT.backgrounds) for placement, background in placed)
+    painted = [placement for placement, _ in placed if placement.colour]
+    assert painted
+    assert not any(is_colour_held_out(placement.subject, placement.colour, HELD_OUT.colours) for placement in painted)
+    assert {placement.subject for placement, _ in placed} == set(SUBJECTS)
+    assert {background for _, background in placed} == set(BACKGROUNDS)
 
 
-def test_enough_pairs_are_held_out_and_no_subject_or_background_is_lost() -> None:
-    held_out = held_out_pairs(HELD_OUT_PERCENT)
-    assert len(held_out) >= 100
-    assert len(SUBJECTS) >= 40
+def test_the_vocabulary_is_as_wide_as_promised() -> None:
+    assert len(SUBJECTS) >= 200
     assert len(COLOURS) == 10
+    assert sum(background.kind == "scene" for background in BACKGROUNDS) >= 6
+    assert {"black and white", "sepia", "pixel art", "line drawing", "silhouette", "poster", "blurry"} == set(STYLES)
+    names = [name for subject in SUBJECTS.values() for name in subject.names]
+    assert len(names) == len(set(names))
+    assert not {name for name in names if set(name.split()) & set(COLOURS)}
+    assert len({subject.emoji for subject in SUBJECTS.values()}) == len(SUBJECTS)
+
+
+def test_no_subject_loses_half_of_its_backgrounds_or_colours() -> None:
+    held_out = held_out_pairs(HELD_OUT.backgrounds)
+    assert len(held_out) >= 600
     assert max(sum(pair[0] == subject for pair in held_out) for subject in SUBJECTS) < len(BACKGROUNDS) / 2
+    for subject in (name for name, subject in SUBJECTS.items() if subject.repaint):
+        lost = [colour for colour in SUBJECT_COLOURS if is_colour_held_out(subject, colour, HELD_OUT.colours)]
+        assert len(lost) < len(SUBJECT_COLOURS) / 2
 
 
-def test_captions_name_every_subject_and_sizes_are_said_truly() -> None:
+def test_captions_say_what_is_not_canonical_and_nothing_false() -> None:
     rng = np.random.default_rng(1)
-    for _ in range(500):
-        layout = wide_layout(*NATIVE, HELD_OUT_PERCENT, rng)
+    for _ in range(600):
+        layout = sample_layout(MIXES["wide"], *NATIVE, HELD_OUT, rng)
         text = caption(layout, rng)
-        assert all(placement.subject in text for placement in layout.placements)
-        assert not ("tiny" in text and layout.placements[0].size > 0.6)
-        assert not ("huge" in text and layout.placements[0].size < 0.6)
+        for placement in layout.placements:
+            names = SUBJECTS[placement.subject].names
+            assert any(f"{placement.colour} {name}".strip() in text for name in names), text
+        if len(layout.placements) == 1 and not layout.crop[1]:
+            placement = layout.placements[0]
+            is_aside = abs(placement.x - 0.5) > 0.15
+            words = set(text.replace(",", "").split())
+            assert bool(words & {"left", "right"}) == is_aside, text
+            is_small = bool(words & {"small", "tiny", "little"})
+            assert is_small == (placement.size < 0.53 and not is_aside), text
+        assert layout.style != "silhouette" or "silhouette" in text
 
 
-def test_articles_follow_the_sound() -> None:
-    nouns = ("owl", "unicorn", "fox", "orange background")
-    assert [with_article(noun) for noun in nouns] == ["an owl", "a unicorn", "a fox", "an orange background"]
+def test_articles_follow_the_sound_and_the_number() -> None:
+    nouns = ("owl", "unicorn", "fox", "orange background", "ufo", "hourglass", "cherries", "glass of milk", "milk")
+    said = ["an owl", "a unicorn", "a fox", "an orange background", "a ufo", "an hourglass", "cherries"]
+    assert [with_article(noun) for noun in nouns] == [*said, "a glass of milk", "milk"]
 
 
 def test_every_background_can_be_said() -> None:
     for background in BACKGROUNDS:
         said = " ".join(background_phrases(background))
-        assert background.name in said
+        assert background.kind == "scene" or background.name in said
+        assert background.kind in ("plain", "scene") or background.kind in said
 
 
 def test_the_border_names_every_background_also_when_it_varies() -> None:
-    varied = Scenery(horizon=0.57, wave_height=5, tint=(5, -5, 5), speck_seed=3)
     for background in BACKGROUNDS:
-        picture = draw(Layout(*NATIVE, background, (), varied), Path())
+        scenery = Scenery(variant=1 if background.kind == "scene" else 0, tint=(4, -4, 4))
+        picture = draw(Layout(*NATIVE, background, (), scenery=scenery), Path())
         assert name_background(picture) == background
 
 
 def test_a_drawn_picture_has_its_background_at_the_border_and_its_subject_inside(sprites: Path) -> None:
-    layout = Layout(*NATIVE, Background("plain", "blue"), (Placement("apple", 0.5, 0.5, 0.7),))
-    pixels = draw(layout, sprites)
+    pixels = draw(canonical_single("apple", BLUE), sprites)
     assert pixels.shape == (256, 256, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels[0].astype(int) - COLOURS["blue"]).max() <= 1
@@ -84,27 +139,78 @@ def test_a_drawn_picture_has_its_background_at_the_border_and_its_subject_inside
     assert red > blue + 60
 
 
-def test_crops_and_original_sizes_vary_within_a_bucket(sprites: Path) -> None:
-    width, height = BUCKETS[2]
-    pictures = list(bucket_pictures(Config(), sprites, width, height, 12))
-    assert {picture.pixels.shape for picture in pictures} == {(height, width, 3)}
-    assert len({picture.time_ids for picture in pictures}) > 3
-    assert all(picture.time_ids[4:] == (height, width) for picture in pictures)
+def test_a_batch_is_drawn_as_its_pictures_alone(sprites: Path) -> None:
+    rng = np.random.default_rng(5)
+    layouts = [sample_layout(MIXES["wide"], *BUCKETS[2], HELD_OUT, rng) for _ in range(12)]
+    painter = Painter(sprites)
+    together = painter.draw(layouts)
+    assert together.shape == (12, 3, BUCKETS[2][1], BUCKETS[2][0])
+    for layout, picture in zip(layouts, together, strict=True):
+        torch.testing.assert_close(painter.draw([layout])[0], picture, atol=2e-3, rtol=0)
 
 
-def test_a_blurred_picture_scores_lower_than_a_sharp_one(sprites: Path) -> None:
+def test_a_crop_moves_the_subject_and_a_small_original_is_soft(sprites: Path) -> None:
+    straight = canonical_single("star", BLUE)
+    cropped = Layout(*NATIVE, BLUE, straight.placements, crop=(0, 64))
+    soft = Layout(*NATIVE, BLUE, straight.placements, detail=0.25)
+    (x, y), (cropped_x, cropped_y) = (
+        centre(subject_mask(draw(layout, sprites), BLUE)) for layout in (straight, cropped)
+    )
+    assert cropped_x < x - 0.15
+    assert abs(cropped_y - y) < 0.05
+    assert cropped.time_ids == (256, 256, 0, 64, 256, 256)
+    assert soft.time_ids == (64, 64, 0, 0, 256, 256)
+    assert sharpness(draw(soft, sprites)) < 0.8 * sharpness(draw(straight, sprites))
+
+
+@pytest.mark.parametrize("subject", ["fox", "car", "key"])
+def test_sizes_and_sides_are_measured_on_composed_pictures(sprites: Path, subject: str) -> None:
+    sizes = {0.46: "small", 0.7: "", 0.92: "large"}
+    sides = {0.27: "left", 0.5: "", 0.73: "right"}
+    for size, word in sizes.items():
+        picture = draw(canonical_single(subject, BLUE, size), sprites)
+        assert size_word(subject_mask(picture, BLUE)) == word
+    for x, word in sides.items():
+        picture = draw(Layout(*NATIVE, BLUE, (Placement(subject, x, 0.5, 0.52),)), sprites)
+        assert side_word(subject_mask(picture, BLUE)) == word
+
+
+@pytest.mark.parametrize("subject", ["apple", "car", "elephant"])
+def test_colours_of_subjects_are_measured_on_composed_pictures(sprites: Path, subject: str) -> None:
+    for colour in SUBJECT_COLOURS:
+        background = Background("plain", "gray")
+        picture = draw(canonical_single(subject, background, colour=colour), sprites)
+        assert name_colour(picture, subject, background, sprites) == colour
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_style_is_seen_in_its_own_pictures_and_in_no_plain_ones(sprites: Path, style: str) -> None:
+    for subject, name in (("fox", "blue"), ("apple", "green"), ("castle", "pink")):
+        background = Background("plain", name)
+        plain = canonical_single(subject, background)
+        styled = Layout(*NATIVE, background, plain.placements, style=style)
+        without, picture = draw(plain, sprites), draw(styled, sprites)
+        assert has_style(picture, style, background, sharpness(without))
+        assert not has_style(without, style, background, sharpness(without))
+
+
+def test_intervals_hold_the_share_and_narrow_with_the_count() -> None:
+    low, high = interval(95, 100)
+    assert low < 95 < high
+    assert interval(950, 1000)[0] > low
+    assert interval(10, 10)[1] == 100.0
+
+
+def test_a_softened_picture_scores_lower_than_a_sharp_one(sprites: Path) -> None:
     rng = np.random.default_rng(0)
-    sharp = draw(wide_layout(*NATIVE, HELD_OUT_PERCENT, rng), sprites)
-    blurred = sharp[::8, ::8].repeat(8, 0).repeat(8, 1)
-    blurred = (blurred.astype(np.float32) * 0.2 + sharp.mean((0, 1)) * 0.8).astype(np.uint8)
-    assert aesthetic_score(sharp, sharp, rng) >= 6.0
-    assert aesthetic_score(blurred, sharp, rng) < 5.0
+    sharp = Painter(sprites).draw([canonical_single("castle", BLUE)])
+    assert aesthetic_scores(sharp, sharp, rng)[0] >= 6.0
+    assert aesthetic_scores(reduce_resolution(sharp, 0.15), sharp, rng)[0] < 5.4
 
 
 def test_the_autoencoder_starts_near_the_identity(sprites: Path) -> None:
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    pictures = to_tensor(np.stack([draw(wide_layout(*NATIVE, HELD_OUT_PERCENT, rng), sprites) for _ in range(4)]))
+    pictures = to_tensor(composed(sprites, 4))
     vae = make_vae(Config().vae)
     start_near_identity(vae, pictures)
     with torch.inference_mode():
@@ -141,9 +247,9 @@ def test_unknown_words_are_cut_into_known_pieces(tmp_path: Path) -> None:
 def test_overrides_are_typed_and_named() -> None:
     config = Config()
     config.override("base.minutes=3")
-    config.override("base.aspect_buckets=false")
+    config.override("vae.analytic_start=false")
     assert config.base.minutes == 3.0
-    assert config.base.aspect_buckets is False
+    assert config.vae.analytic_start is False
     with pytest.raises(ValueError, match="known field"):
         config.override("base.nonsense=1")
     with pytest.raises(ValueError, match=r"base\.samples must be a int"):
