@@ -31,6 +31,7 @@ from training.subjects import (
     SUBJECT_COLOURS,
     SUBJECTS,
     Background,
+    Style,
     is_colour_held_out,
     is_held_out,
 )
@@ -185,7 +186,7 @@ def colours_exam(config: Config, judges: Judges, count: int) -> Exam:
 def styles_exam(config: Config, judges: Judges, count: int) -> Exam:
     """Every style by its own measure; `count` prompts are followed by the same ones without a style."""
     pairs = held_out_prompts(config, count, plain=True, seed=5)
-    styles = [STYLES[index % len(STYLES)] for index in range(count)]
+    styles: list[Style] = [STYLES[index % len(STYLES)] for index in range(count)]
     bare = [plain_prompt(*pair) for pair in pairs]
     prompts = [f"{text}, {STYLE_ENDINGS[style][0]}" for text, style in zip(bare, styles, strict=True)]
 

@@ -16,19 +16,21 @@ from torch.nn import functional
 from training.fetch import sprite_path
 from training.subjects import SUBJECT_COLOURS, SUBJECTS
 
+Sprite = NDArray[np.floating]
+
 SIDE = 256
 HUE_WINDOW = (0.11, 0.17)
 NEUTRAL_SATURATION = (0.16, 0.30)
 
 
-def _smooth(values: NDArray[np.float32], start: float, end: float) -> NDArray[np.float32]:
+def _smooth(values: Sprite, start: float, end: float) -> Sprite:
     """0 at `start`, 1 at `end` (which may be smaller), smooth between."""
     share = np.clip((values - start) / (end - start), 0, 1)
     return share * share * (3 - 2 * share)
 
 
 @lru_cache(maxsize=32)
-def load_sprite(folder: Path, subject: str) -> NDArray[np.float32]:
+def load_sprite(folder: Path, subject: str) -> Sprite:
     """Load a subject with its opaque box scaled into a square: (256, 256, 4), 0..1, alpha not premultiplied."""
     image = Image.open(sprite_path(folder, SUBJECTS[subject].emoji)).convert("RGBA")
     image = image.crop(image.getbbox())
@@ -39,7 +41,7 @@ def load_sprite(folder: Path, subject: str) -> NDArray[np.float32]:
     return np.asarray(square, np.float32) / 255
 
 
-def _hue_and_saturation(colour: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _hue_and_saturation(colour: Sprite) -> tuple[Sprite, Sprite]:
     highest, lowest = colour.max(-1), colour.min(-1)
     spread = highest - lowest + 1e-6
     red, green, blue = colour[..., 0], colour[..., 1], colour[..., 2]
@@ -51,7 +53,7 @@ def _hue_and_saturation(colour: NDArray[np.float32]) -> tuple[NDArray[np.float32
     return (hue / 6).astype(np.float32), (spread / (highest + 1e-6)).astype(np.float32)
 
 
-def paintable(sprite: NDArray[np.float32], subject: str) -> NDArray[np.float32]:
+def paintable(sprite: Sprite, subject: str) -> Sprite:
     """Say how much of each pixel takes a new colour: (256, 256), 0..1."""
     hue, saturation = _hue_and_saturation(sprite[..., :3])
     if SUBJECTS[subject].repaint == "neutral":
@@ -65,7 +67,7 @@ def paintable(sprite: NDArray[np.float32], subject: str) -> NDArray[np.float32]:
     return _smooth(distance, HUE_WINDOW[1], HUE_WINDOW[0]) * _smooth(saturation, 0.1, 0.25)
 
 
-def repaint(sprite: NDArray[np.float32], subject: str, colour: str) -> NDArray[np.float32]:
+def repaint(sprite: Sprite, subject: str, colour: str) -> Sprite:
     """Paint a subject's main parts in one of SUBJECT_COLOURS, keeping its light and shade."""
     if colour == SUBJECTS[subject].colour:
         return sprite
