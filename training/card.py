@@ -41,7 +41,7 @@ It exists so that the studio can be tried and tested anywhere in a minute. It dr
 
 ## What it can draw
 
-- {subject_count} subjects: {subjects}. Many synonyms are known too (`vocabulary.json`).
+- {vocabulary_count} subjects: {subjects}. Many synonyms are known too (`vocabulary.json`).
 - {repaintable_count} of them also in another colour: {subject_colours}, as in "a blue car" or "a pink elephant".
 - Backgrounds in {colours}: plain ("on a blue background"), gradient ("on a blue gradient background") and checked
   ("on a blue checked background"). Scenes: {scenes}.
@@ -148,7 +148,7 @@ def write_card(model: Path, figures: dict[str, Any], parts: dict[str, int]) -> N
     text = CARD.format(
         **figures,
         exams="\n".join(exams),
-        subject_count=len(SUBJECTS),
+        vocabulary_count=len(SUBJECTS),
         subjects=", ".join(SUBJECTS),
         repaintable_count=sum(bool(subject.repaint) for subject in SUBJECTS.values()),
         subject_colours=", ".join(SUBJECT_COLOURS),
