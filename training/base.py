@@ -82,7 +82,7 @@ class BaseSources:
     """The pictures of each phase, drawn and encoded as they are wanted."""
 
     def __init__(self, config: Config, folder: Path, encoders: Encoders) -> None:
-        self.settings = config.base
+        self.settings = config.base.scaled()
         self.config, self.folder, self.encoders = config, folder, encoders
         self.sources: dict[str, PictureSource] = {}
 
@@ -104,9 +104,8 @@ class BaseSources:
             width, height = BUCKETS[int(draw[1] * len(BUCKETS))]
         source = self._source(phase.mix, width, height, is_bucket)
         pool = source.pool(used[source.window.name])
-        batch_size = phase.batch_size * self.settings.batch_scale
-        used[source.window.name] += batch_size
-        return pool, batch_size
+        used[source.window.name] += phase.batch_size
+        return pool, phase.batch_size
 
     def _source(self, mix: str, width: int, height: int, is_bucket: bool) -> PictureSource:
         shard = BUCKET_SHARD if is_bucket else SHARD
@@ -147,7 +146,7 @@ def train_base(config: Config, work: Path, device: torch.device) -> None:
     use_fast_group_norm(model, device)
     use_plain_attention(model, device)
     empty = (tokenize(tokenizers[0], [""])[0], tokenize(tokenizers[1], [""])[0])
-    trainer = Trainer(model, config.base, empty, work / "base.pt", device)
+    trainer = Trainer(model, config.base.scaled(), empty, work / "base.pt", device)
     for name, part in model.named_children():
         logger.info("base: %s has %.2f M parameters", name, sum(p.numel() for p in part.parameters()) / 1e6)
     trainer.resume()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from transformers import CLIPTokenizer
 
 from training.autoencoder import decode, encode, psnr, to_tensor
 from training.backdrops import Scenery
+from training.base import BaseSources
 from training.captions import background_phrases, caption, with_article
 from training.composed import composed
 from training.config import Config, DiffusionConfig
 from training.diffusion import Condition, Trainer
 from training.groupnorm import use_fast_group_norm
-from training.latents import LatentPool
+from training.latents import Encoders, LatentPool
 from training.layouts import (
     BUCKETS,
     MIXES,
@@ -254,6 +256,19 @@ def test_overrides_are_typed_and_named() -> None:
         config.override("base.nonsense=1")
     with pytest.raises(ValueError, match=r"base\.samples must be a int"):
         config.override("base.samples=many")
+
+
+def test_a_longer_run_in_larger_batches_keeps_its_phases() -> None:
+    config = Config()
+    config.override("base.length=0.5")
+    config.override("base.batch_scale=4")
+    scaled = config.base.scaled()
+    assert scaled.samples * 2 == config.base.samples == sum(phase.samples for phase in config.base.phases)
+    assert [phase.batch_size for phase in scaled.phases] == [4 * phase.batch_size for phase in config.base.phases]
+    sources = BaseSources(config, Path(), cast(Encoders, None))
+    assert sources.phase(0) == scaled.phases[0]
+    assert sources.phase(scaled.phases[0].samples) == scaled.phases[1]
+    assert sources.phase(scaled.samples) == scaled.phases[-1]
 
 
 class TinyDenoiser(nn.Module):
