@@ -62,7 +62,7 @@ class DiffusionConfig:
     drop_to_zeros: float = 0.07
     drop_to_empty: float = 0.03
     captions_per_picture: int = 6
-    sheet_minutes: float = 10.0
+    sheet_samples: int = 10_000
     save_minutes: float = 4.0
     seed: int = 1
 
@@ -118,7 +118,10 @@ class BaseConfig(DiffusionConfig):
             for phase in self.phases
         )
         samples = sum(phase.samples for phase in phases)
-        return dataclasses.replace(self, phases=phases, samples=samples, length=1.0, batch_scale=1)
+        sheet_samples = self.sheet_samples * self.batch_scale
+        return dataclasses.replace(
+            self, phases=phases, samples=samples, sheet_samples=sheet_samples, length=1.0, batch_scale=1
+        )
 
 
 @dataclass

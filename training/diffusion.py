@@ -116,7 +116,8 @@ class Trainer:
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
         started = time.monotonic() - self.elapsed_seconds
-        last_saved = last_sheet = time.monotonic()
+        last_saved = time.monotonic()
+        sheets = self.samples // self.settings.sheet_samples
         losses: list[float] = []
         while self.progress < 1:
             losses.append(self.train_step(*choose_pool(self.samples, self.used, self.generator)))
@@ -137,10 +138,10 @@ class Trainer:
             if now - last_saved > 60 * self.settings.save_minutes:
                 self.save()
                 last_saved = now
-            if now - last_sheet > 60 * self.settings.sheet_minutes:
+            if self.samples // self.settings.sheet_samples > sheets:
                 make_sheet(self.average, self.samples)
                 started += time.monotonic() - now
-                last_sheet = time.monotonic()
+                sheets = self.samples // self.settings.sheet_samples
             if stopping.is_set():
                 self.save()
                 raise SystemExit(f"{self.path.stem}: stopped at step {self.step}, run again to go on")
