@@ -51,6 +51,13 @@ It exists so that the studio can be tried and tested anywhere in a minute. It dr
 
 ![held-out prompts](sheet.png)
 
+Image to image (the sources, then strengths 0.2 to 1.0), a cat inpainted on the right of the sources above, and pairs
+of the base alone and the base with its refiner:
+
+![image to image](sheet_image_to_image.png)
+![inpainting](sheet_inpaint.png)
+![base alone and with the refiner](sheet_refined.png)
+
 ## Parts
 
 | part | parameters | fp16 |

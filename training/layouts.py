@@ -49,6 +49,7 @@ KIND_SHARES: dict[BackgroundKind, float] = {"plain": 0.44, "gradient": 0.14, "ch
 class Mix:
     """How often a picture has what: shares of all pictures, `repainted` of the subjects that can be.
 
+    Styles and crops are for pictures of one subject, as two are small already.
     free: any size, place and scenery instead of the canonical ones.
     """
 
@@ -100,14 +101,14 @@ def sample_layout(mix: Mix, width: int, height: int, held_out: HeldOut, rng: np.
         colour = _choose_colour(subject, mix.repainted, held_out, rng)
         placements = (_one_placement(subject, colour, background, mix, free, rng),)
     scenery = Scenery(int(rng.integers(1, 4)) if free else 0, _tint(rng, 3))
-    styled = rng.random() < mix.styled
+    styled = len(placements) == 1 and rng.random() < mix.styled
     style = STYLES[int(rng.integers(len(STYLES)))] if styled else ""
     crop, detail = (0, 0), 1.0
-    if rng.random() < mix.cropped:
+    if len(placements) == 1 and rng.random() < mix.cropped:
         reach = [int(MARGIN * side) // 8 for side in (height, width)]
         crop = (8 * int(rng.integers(reach[0] + 1)), 8 * int(rng.integers(reach[1] + 1)))
     if not styled and (draw := rng.random()) < mix.soft + mix.detailed:
-        detail = float(rng.choice((0.2, 0.25, 0.35, 0.5) if draw < mix.soft else (1.5, 2, 3, 4)))
+        detail = float(rng.choice((0.125, 0.2, 0.25, 0.35, 0.5) if draw < mix.soft else (1.5, 2, 3, 4)))
     return Layout(width, height, background, placements, style, scenery, crop, detail)
 
 

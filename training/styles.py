@@ -43,7 +43,7 @@ def reduce_resolution(pictures: Tensor, share: float) -> Tensor:
     height, width = pictures.shape[2:]
     size = (max(4, round(height * share)), max(4, round(width * share)))
     small = functional.interpolate(pictures, size, mode="bilinear", antialias=True)
-    return functional.interpolate(small, (height, width), mode="bicubic", antialias=False).clamp(0, 1)
+    return functional.interpolate(small, (height, width), mode="bilinear")
 
 
 def style_texture(texture: Tensor, style: Style, on_dark: Tensor) -> Tensor:
