@@ -65,7 +65,7 @@ class Mix:
 
 
 MIXES: dict[str, Mix] = {
-    "shapes": Mix(two_subjects=0.06, sized=0.2, aside=0.06, repainted=0.2, styled=0.12),
+    "shapes": Mix(two_subjects=0.06, sized=0.2, aside=0.06, repainted=0.3, styled=0.12),
     "words": Mix(0.18, sized=0.26, aside=0.1, repainted=0.35, styled=0.22, soft=0.04, detailed=0.04, cropped=0.04),
     "wide": Mix(0.22, 0.28, 0.12, 0.35, styled=0.2, soft=0.08, detailed=0.1, cropped=0.15, free=0.5),
 }
