@@ -90,7 +90,7 @@ def measure_negative_prompt(bench: Bench) -> Figures:
     shares = {"without": 0.0, "with": 0.0}
     for colour in colours:
         for key, negative in (("without", None), ("with", f"{colour} background")):
-            extra = {} if negative is None else {"negative_prompt": [negative] * len(prompts)}
+            extra: dict[str, Any] = {} if negative is None else {"negative_prompt": [negative] * len(prompts)}
             pictures = bench.draw(prompts, **extra)
             shares[key] += float(np.mean([colour_share(picture, COLOURS[colour]) for picture in pictures]))
     return {f"named_colour_percent_{key}_negative": round(100 * value / 4, 2) for key, value in shares.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -35,7 +36,7 @@ def pack(config: Config, work: Path, target: Path) -> None:
     if (work / "base.pt").is_file():
         model = load_base_average(config, work).half()
         for name, part in model.named_children():
-            part.save_pretrained(target / "start" / name)
+            cast(Any, part).save_pretrained(target / "start" / name)
         shutil.copytree(work / "tokenizer", target / "start" / "tokenizer", dirs_exist_ok=True)
 
 
