@@ -63,6 +63,7 @@ class DiffusionConfig:
     drop_to_empty: float = 0.03
     captions_per_picture: int = 6
     sheet_samples: int = 10_000
+    compiled: bool = False
     save_minutes: float = 4.0
     seed: int = 1
 
@@ -98,13 +99,13 @@ class BaseConfig(DiffusionConfig):
     phases: tuple[Phase, ...] = (
         Phase(200_000, "shapes", half_size=True, batch_size=32),
         Phase(250_000, "words", half_size=True, batch_size=32),
-        Phase(130_000, "words", half_size=False, batch_size=16),
-        Phase(150_000, "wide", half_size=False, batch_size=16, bucket_share=0.3),
+        Phase(130_000, "words", half_size=False, batch_size=32),
+        Phase(150_000, "wide", half_size=False, batch_size=32, bucket_share=0.3),
     )
     length: float = 1.0
     samples: int = 730_000
     pictures: int = 16_384
-    uses_per_picture: int = 4
+    uses_per_picture: int = 8
     batch_scale: int = 1
 
     def scaled(self) -> BaseConfig:

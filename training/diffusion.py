@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import DiffusionConfig
+from training.lanes import Lanes
 from training.latents import LatentPool
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ class Condition:
     tokens_2: Tensor
     time_ids: Tensor
     kept: Tensor
+
+    def __getitem__(self, rows: slice) -> Condition:
+        """Take some rows of the batch."""
+        return Condition(*(value[rows] for value in vars(self).values()))
 
 
 class Trainer:
@@ -87,6 +92,8 @@ class Trainer:
             # Min-SNR weighting for noise prediction: min(SNR, gamma) / SNR (arXiv:2303.09556, section 3.4).
             signal_to_noise = alphas / (1 - alphas)
             self.loss_weights = signal_to_noise.clamp(max=settings.min_snr_gamma) / signal_to_noise
+        self.lanes = Lanes(device)
+        self.compiled = torch.compile(model, dynamic=False) if settings.compiled else None
         self.step = 0
         self.samples = 0
         self.used: Counter[str] = Counter()
@@ -160,14 +167,21 @@ class Trainer:
             noise = noise + self.settings.offset_noise * self._draw_noise(*latents.shape[:2], 1, 1)
         alpha = self.alphas[timesteps].view(-1, 1, 1, 1).to(self.device)
         noisy = alpha.sqrt() * latents.to(self.device) + (1 - alpha).sqrt() * noise
-        with torch.autocast(self.device.type, torch.bfloat16):
-            predicted = self.model(
-                noisy.contiguous(memory_format=torch.channels_last), timesteps.to(self.device), condition
-            )
-        errors = (predicted.float() - noise).square().mean((1, 2, 3))
-        loss = (errors * self.loss_weights[timesteps].to(self.device)).mean()
+        weights = self.loss_weights[timesteps].to(self.device) / batch_size
+        timesteps = timesteps.to(self.device)
+        is_square = noisy.shape[-1] == noisy.shape[-2]
+        model = self.compiled if self.compiled is not None and is_square else self.model
+
+        def add_gradients(rows: slice) -> Tensor:
+            inputs = noisy[rows].contiguous(memory_format=torch.channels_last)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                predicted = model(inputs, timesteps[rows], condition[rows])
+            errors = (predicted.float() - noise[rows]).square().mean((1, 2, 3))
+            (errors * weights[rows]).sum().backward()
+            return errors.detach()
+
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        errors = torch.cat(self.lanes.run(add_gradients, batch_size, noisy.shape))
         torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         self.optimizer.step()
         self.step += 1
