@@ -1,4 +1,4 @@
-"""`python -m training`: fetch, tokenizer, vae, base, refiner, decoder, judge, export, evaluate, each resumable."""
+"""`python -m training`: fetch, tokenizer, vae, base, refiner, decoder, tiny, judge, export, evaluate; each resumes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from training.config import Config
 
-STAGES = ("fetch", "tokenizer", "vae", "base", "refiner", "decoder", "judge", "export", "evaluate")
+STAGES = ("fetch", "tokenizer", "vae", "base", "refiner", "decoder", "tiny", "judge", "export", "evaluate")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -67,6 +67,10 @@ def run_stage(stage: str, config: Config, work: Path, model: Path, device: torch
         from training.vae import train_decoder
 
         train_decoder(config, work, device)
+    elif stage == "tiny":
+        from training.tiny import train_tiny
+
+        train_tiny(config, work, device)
     elif stage == "judge":
         from training.judge import train_judge
 

@@ -93,7 +93,6 @@ class Trainer:
             signal_to_noise = alphas / (1 - alphas)
             self.loss_weights = signal_to_noise.clamp(max=settings.min_snr_gamma) / signal_to_noise
         self.lanes = Lanes(device)
-        self.compiled = torch.compile(model, dynamic=False) if settings.compiled else None
         self.step = 0
         self.samples = 0
         self.used: Counter[str] = Counter()
@@ -169,19 +168,17 @@ class Trainer:
         noisy = alpha.sqrt() * latents.to(self.device) + (1 - alpha).sqrt() * noise
         weights = self.loss_weights[timesteps].to(self.device) / batch_size
         timesteps = timesteps.to(self.device)
-        is_square = noisy.shape[-1] == noisy.shape[-2]
-        model = self.compiled if self.compiled is not None and is_square else self.model
 
         def add_gradients(rows: slice) -> Tensor:
             inputs = noisy[rows].contiguous(memory_format=torch.channels_last)
             with torch.autocast(self.device.type, torch.bfloat16):
-                predicted = model(inputs, timesteps[rows], condition[rows])
+                predicted = self.model(inputs, timesteps[rows], condition[rows])
             errors = (predicted.float() - noise[rows]).square().mean((1, 2, 3))
             (errors * weights[rows]).sum().backward()
             return errors.detach()
 
         self.optimizer.zero_grad(set_to_none=True)
-        errors = torch.cat(self.lanes.run(add_gradients, batch_size, noisy.shape))
+        errors = torch.cat(self.lanes.run(add_gradients, batch_size))
         torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         self.optimizer.step()
         self.step += 1

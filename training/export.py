@@ -58,6 +58,8 @@ def export_model(config: Config, work: Path, target: Path) -> None:
         staged = Path(name)
         _write_base(config, work, staged)
         _write_refiner(config, work, staged / "refiner")
+        if (work / "tiny").is_dir():
+            load_autoencoder(work / "tiny").half().save_pretrained(staged / "tiny")
         error = write_latent_rgb(
             load_autoencoder(shipped_vae(work)), composed_pictures(work / "data"), staged / "latent_rgb.json"
         )

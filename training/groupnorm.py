@@ -68,7 +68,7 @@ class _GroupNormFunction(torch.autograd.Function):
 def _forward(self: nn.GroupNorm, x: Tensor) -> Tensor:
     if torch.is_autocast_enabled("cpu"):
         x = x.to(torch.get_autocast_dtype("cpu"))
-    if torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling():
+    if torch.is_grad_enabled() and x.requires_grad:
         return _GroupNormFunction.apply(x, self.weight, self.bias, self.num_groups, self.eps)
     return functional.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 

@@ -6,8 +6,9 @@ model gains nothing from them, and runs twice as fast in two lanes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -20,19 +21,12 @@ class Lanes:
 
     def __init__(self, device: torch.device) -> None:
         self.count = torch.get_num_threads() if device.type == "cpu" else 1
-        self.known: set[Hashable] = set()
         self.threads = ThreadPoolExecutor(self.count, "lane", initializer=torch.set_num_threads, initargs=(1,))
 
-    def run(self, part: Callable[[slice], Result], rows: int, shape: Hashable) -> list[Result]:
-        """Call `part` with the rows of each lane.
-
-        The first time for a `shape` one lane follows the other, so that what is compiled for it is compiled once.
-        """
+    def run(self, part: Callable[[slice], Result], rows: int) -> list[Result]:
+        """Call `part` with the rows of each lane."""
         if self.count == 1:
             return [part(slice(0, rows))]
         bounds = [rows * lane // self.count for lane in range(self.count + 1)]
-        parts = [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False) if pair[0] < pair[1]]
-        if shape not in self.known:
-            self.known.add(shape)
-            return [self.threads.submit(part, one).result() for one in parts]
+        parts = [slice(*pair) for pair in pairwise(bounds) if pair[0] < pair[1]]
         return list(self.threads.map(part, parts))
