@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from training.subjects import COLOURS, SCENES, STYLES, SUBJECT_COLOURS, SUBJECTS
+from training.verdicts import Figures, Verdict, show
 
 CARD = """---
 license: apache-2.0
@@ -17,9 +18,10 @@ tags: [stable-diffusion-xl, text-to-image, tiny]
 
 # A tiny SDXL
 
-A Stable Diffusion XL in small, trained from nothing by `python -m training`: two CLIP-style text encoders, a UNet with
-size, crop and target-size conditioning, a KL autoencoder with f = 8, and a refiner that takes an aesthetic score. It
-loads in diffusers' own SDXL pipelines, unchanged:
+A Stable Diffusion XL in small, trained by `python -m training`: two CLIP-style text encoders, a UNet with size, crop
+and target-size conditioning, a KL autoencoder with f = 8, and a refiner that takes an aesthetic score. No weights of
+others are in it: the base began from an earlier model of this project, which knew 44 subjects and was trained from
+noise with the same pairs held out, so nothing of them leaked. It loads in diffusers' own SDXL pipelines, unchanged:
 
 ```python
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
@@ -49,14 +51,21 @@ It exists so that the studio can be tried and tested anywhere in a minute. It dr
 - Styles: {styles}.
 - 256x256, and SDXL's other sizes divided by four, such as 304x208 and 208x304. Guidance about 5, 20 to 30 steps.
 
-![held-out prompts](sheet.png)
+The first 64 held-out prompts of the evaluation: training never showed the subject on that background.
 
-Image to image (the sources, then strengths 0.2 to 1.0), a cat inpainted on the right of the sources above, and pairs
-of the base alone and the base with its refiner:
+![64 pictures of held-out prompts](sheet.webp)
 
-![image to image](sheet_image_to_image.png)
-![inpainting](sheet_inpaint.png)
-![base alone and with the refiner](sheet_refined.png)
+Image to image, also of held-out pairs: the sources in the first row, then strengths {strengths}.
+
+![image to image](sheet_image_to_image.webp)
+
+Inpainting: the right half of the first picture of each pair is painted over.
+
+![before and after inpainting](sheet_inpaint.webp)
+
+The base alone, and the base with the refiner from 0.8, by the same seed.
+
+![base alone and with the refiner](sheet_refined.webp)
 
 ## Parts
 
@@ -66,33 +75,33 @@ of the base alone and the base with its refiner:
 
 ## Figures
 
-Measured by `python -m training.evaluate` on these files. The prompts name a subject and a background that training
-never showed together; {steps} steps, guidance {guidance}. In brackets: 95 % confidence interval.
+Measured by `python -m training.evaluate` on these files: {steps} steps, guidance {guidance}, {seeds} seeds of each
+prompt in the exams. Every prompt of an exam names a subject and a background that training never showed together. In
+brackets: 95 % confidence intervals, over prompts, the seeds of a prompt being kept together.
+
+### Aims
+
+| aim | found | rule | met |
+|---|---|---|---|
+{aims}
+
+### Exams
+
+| exam | right | prompts | ceiling |
+|---|---|---|---|
+{exams}
+
+Ceiling: what the same measure says of composed pictures that are right and went through the autoencoder only.
+
+### More
 
 | figure | value |
 |---|---|
-{exams}
-| subject right at guidance 1, and at 5 | {subject_percent_at_guidance_1} %, {subject_percent_at_guidance_5} % |
-| share of a colour in pictures of no named background | {named_colour_percent_without_negative} % |
-| the same with that colour's background as negative prompt | {named_colour_percent_with_negative} % |
-| extent of the subject by the weight {weights} of "large" | {extent_by_weight_of_large} |
-| distance from the source by strength {strengths}, grey levels | {distance_by_strength} |
-| "a cat" inpainted over the right half is a cat | {inpainted_cat_percent} % |
-| sharpness by `original_size` | {sharpness_by_original_size} |
-| middle of the subject by `crops_coords_top_left` | {middle_by_crop} |
-| sharpness of base alone, and with the refiner from 0.8 | {sharpness_base_alone}, {sharpness_with_refiner} |
-| clean pictures noised to 0.8 and finished by the base | {psnr_finished_by_base} dB |
-| the same finished by the refiner | {psnr_finished_by_refiner} dB |
-| autoencoder, reconstruction of composed pictures | {vae_psnr} dB |
-| fp32 and bf16, mean difference of pictures | {bf16_difference} grey levels |
-| one picture, {steps} steps with guidance, on the machine it was measured on | {picture_seconds} s |
-| edge judge on composed pictures it had not seen | {judge_subject_percent} % |
-| edge judge refusing blobs and blurred shapes | {judge_nothing_percent} % |
-| training of the base | {base_samples} samples in {base_minutes} minutes |
-| training of the refiner | {refiner_samples} samples in {refiner_minutes} minutes |
+{more}
 
 The edge judge names subjects. It sees grey-scale edges only, is trained on composed pictures only, and may answer
-"nothing". All other measures are plain arithmetic on pixels (`training/measures.py`).
+"nothing"; it is shipped as `judge.safetensors` for the tests. All other measures are plain arithmetic on pixels
+(`training/measures.py`, `training/style_measures.py`).
 
 ## Limits
 
@@ -132,29 +141,65 @@ MIT_LICENCE = """\
 """
 
 
-EXAMS = {
-    "subject": "subject right (edge judge)",
-    "background": "background right (border's median colours)",
+# Each exam's figure in words; figures of single styles are named by the style.
+EXAMS: dict[str, str] = {
+    "subject": "subject (edge judge)",
+    "background": "background (median colours of the border)",
+    "synonym": "subject by another of its names (edge judge)",
     "both": "both of two subjects (edge judge, each half)",
     "order": "of two subjects asked by side, both and in order",
     "side": "one subject on the left or right (its middle)",
     "size": "small or large (its extent)",
-    "colour": "subject's colour (nearest of nine repaintings)",
+    "colour": "subject's colour (nearest of its paintings)",
     "unseen_colour": "subject's colour, paintings that training never showed",
     "style": "style (each by its own measure)",
+    **{style.replace(" ", "_"): f"- {style}" for style in STYLES},
+    "unasked": "style seen where it was not asked for (lower is better)",
 }
 
+MORE: tuple[tuple[str, str, str], ...] = (
+    ("subject right at guidance 1", "guidance_1_subject_percent", " %"),
+    ("subject right at guidance 5, same prompts and seeds", "guidance_5_subject_percent", " %"),
+    ("pictures of no named background, drawn again with a negative prompt", "negative_pictures", ""),
+    ("their colour kept, its background as negative prompt", "negative_named_kept_percent", " %"),
+    ("their colour kept, another background as negative prompt", "negative_control_kept_percent", " %"),
+    ("pixels near that colour, its background as negative prompt", "negative_named_share_percent", " %"),
+    ("pixels near that colour, another background as negative prompt", "negative_control_share_percent", " %"),
+    ("weights of a word", "weights", ""),
+    ("strengths of image to image", "strengths", ""),
+    ("held-out subjects inpainted beside another one, by name and side", "inpainted_pairs_percent", " %"),
+    ("values of `original_size`", "original_sizes", ""),
+    ("sharpness of their pictures", "sharpness_by_original_size", ""),
+    ("sharpness over that of clean pictures, base alone", "sharpness_share_base", ""),
+    ("sharpness over that of clean pictures, with the refiner", "sharpness_share_refiner", ""),
+    ("clean pictures noised to 0.8, finished by the base, against the autoencoder's", "psnr_finished_by_base", " dB"),
+    ("the same finished by the refiner", "psnr_finished_by_refiner", " dB"),
+    ("gain of the refiner against the clean picture itself", "psnr_gain_of_refiner_to_clean", " dB"),
+    ("autoencoder, reconstruction of composed pictures", "vae_psnr", " dB"),
+    ("largest difference of a picture in fp32 and bf16", "bf16_largest_difference", " grey levels"),
+    ("processor time of a picture", "picture_processor_seconds", " s"),
+    ("cores it was measured on", "picture_threads", ""),
+    ("edge judge on unseen composed pictures", "judge_subject_percent", " %"),
+    ("edge judge on halves of pictures of two subjects", "judge_half_percent", " %"),
+    ("edge judge refusing pictures of nothing", "judge_nothing_percent", " %"),
+    ("training of the base, samples", "base_samples", ""),
+    ("training of the base, minutes", "base_minutes", ""),
+    ("training of the refiner, samples", "refiner_samples", ""),
+    ("training of the refiner, minutes", "refiner_minutes", ""),
+)
 
-def write_card(model: Path, figures: dict[str, Any], parts: dict[str, int]) -> None:
-    """Write `README.md` of the model folder; `parts` are parameter counts."""
-    rows = [f"| {name} | {count / 1e6:.2f} M | {2 * count / 1e6:.1f} MB |" for name, count in parts.items()]
-    exams = [
-        f"| {text} | {figures[f'{key}_percent']} % of {figures[f'{key}_count']} ({_span(figures[f'{key}_interval'])}) |"
-        for key, text in EXAMS.items()
-    ]
+
+def write_card(folder: Path, figures: Figures, verdicts: Sequence[Verdict], parts: Mapping[str, int]) -> None:
+    """Write `README.md` and `figures.json`; `parts` are parameter counts."""
+    aims = [f"| {one.aim} | {one.found} | {one.rule} | {'yes' if one.met else '**no**'} |" for one in verdicts]
     text = CARD.format(
-        **figures,
-        exams="\n".join(exams),
+        steps=figures["steps"],
+        guidance=figures["guidance"],
+        seeds=figures["seeds"],
+        strengths=show(figures, "strengths"),
+        aims="\n".join(aims),
+        exams="\n".join(_exam_row(key, text, figures) for key, text in EXAMS.items()),
+        more="\n".join(f"| {text} | {show(figures, key, unit)} |" for text, key, unit in MORE),
         vocabulary_count=len(SUBJECTS),
         subjects=", ".join(SUBJECTS),
         repaintable_count=sum(bool(subject.repaint) for subject in SUBJECTS.values()),
@@ -162,12 +207,16 @@ def write_card(model: Path, figures: dict[str, Any], parts: dict[str, int]) -> N
         colours=", ".join(COLOURS),
         scenes="; ".join(f'"{phrases[0]}"' for phrases in SCENES.values()),
         styles=", ".join(STYLES),
-        parts="\n".join(rows),
+        parts="\n".join(
+            f"| {name} | {count / 1e6:.2f} M | {2 * count / 1e6:.1f} MB |" for name, count in parts.items()
+        ),
         licence=MIT_LICENCE,
     )
-    (model / "README.md").write_text(text, "utf-8")
-    (model / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(text, "utf-8")
+    (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
-def _span(interval: list[float]) -> str:
-    return f"{interval[0]} to {interval[1]} %"
+def _exam_row(key: str, text: str, figures: Figures) -> str:
+    prompts, ceiling = show(figures, f"{key}_prompts"), show(figures, f"{key}_ceiling_percent", " %")
+    return f"| {text} | {show(figures, f'{key}_percent', ' %')} | {prompts} | {ceiling} |"

@@ -29,7 +29,9 @@ class VaeConfig:
     """KL autoencoder, f = 8 (SDXL, arXiv:2307.01952, section 2.4; LDM, arXiv:2112.10752, section 3.1)."""
 
     minutes: float = 12.5
-    decoder_minutes: float = 9.0
+    decoder_minutes: float = 35.0
+    decoder_pictures: int = 4000
+    decoder_styled: float = 0.4
     learning_rate: float = 1e-3
     pictures: int = 1500
     channels: tuple[int, ...] = (16, 16, 48, 96)
@@ -140,26 +142,27 @@ class BaseConfig(DiffusionConfig):
 class RefinerConfig(DiffusionConfig):
     """The refiner: same VAE and second text encoder, low noise only, aesthetic score in place of the target size."""
 
-    minutes: float = 11.0
-    samples: int = 120_000
+    minutes: float = 1e6
+    samples: int = 90_000
     learning_rate: float = 9e-4
-    channels: tuple[int, ...] = (64, 96, 128)
+    channels: tuple[int, ...] = (48, 96, 128)
     max_timestep: int = 200
     batch_size: int = 32
     warmup_samples: int = 1600
     decay_from: float = 0.5
+    offset_noise: float = 0.0
     drop_to_zeros: float = 0.0
     drop_to_empty: float = 0.1
-    pictures: int = 3000
-    blurred_share: float = 0.5
+    pictures: int = 8000
+    blurred_share: float = 0.35
 
 
 @dataclass
 class JudgeConfig:
     """The classifier that names the subject of a picture from its grey-scale edges."""
 
-    pictures: int = 20_000
-    epochs: int = 8
+    pictures: int = 30_000
+    epochs: int = 10
     learning_rate: float = 3e-3
     batch: int = 64
     side: int = 64
@@ -171,9 +174,10 @@ class EvaluateConfig:
     """How the finished model is measured."""
 
     prompts: int = 200
-    seeds: int = 3
     prompts_of_a_word: int = 70
+    seeds: int = 3
     pictures_of_an_ability: int = 40
+    pictures_of_a_series: int = 16
     num_inference_steps: int = 20
     guidance_scale: float = 5.0
     seed: int = 11

@@ -1,146 +1,163 @@
 """Measure the exported model on prompts whose subject and background were never seen together.
 
 `python -m training.evaluate` loads the exported folder as anyone would, sets it the exams of `exams.py`, measures its
-abilities of `abilities.py`, and writes the card, the figures and the sheets. `--quick` asks a tenth of everything.
+abilities, compares all of it with the aims of `verdicts.py`, and writes the card, the figures and the sheets. Figures
+and pictures are kept in `work/` as they come: a killed run goes on where it was. `--quick` asks a tenth of everything
+and writes to `work/quick/` only.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
-from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 
-from training.abilities import ABILITIES, Bench, load_bench
-from training.autoencoder import decode, encode, psnr, to_tensor
+from training.abilities import (
+    measure_guidance,
+    measure_micro_conditioning,
+    measure_negative_prompt,
+    measure_weights,
+)
+from training.autoencoder import psnr, to_tensor
+from training.bench import Bench, Figures, Measured, load_bench
 from training.card import write_card
 from training.checkpoint import load_checkpoint
 from training.composed import composed
-from training.config import Config
+from training.config import Config, EvaluateConfig
 from training.exams import Exam, Judges, all_exams
+from training.intervals import share_interval
 from training.judge import load_judge
-from training.measures import interval
-from training.pictures import Pixels
-from training.sampling import sample
+from training.limits import folder_megabytes, measure_precision, measure_time, parameter_counts
+from training.naming_sheet import save_naming_sheet
+from training.refinement import measure_refiner
+from training.repainting import measure_inpainting, measure_strength
 from training.sheets import save_grid, save_small_grid
+from training.verdicts import judge_aims
 
 logger = logging.getLogger(__name__)
 
-BATCH = 10
 SHEET_PICTURES = 64
 QUICK_SHARE = 10
+NAMED = "named_by_eye"
+ABILITIES: tuple[Callable[[Bench], Measured], ...] = (
+    measure_time,
+    measure_guidance,
+    measure_negative_prompt,
+    measure_weights,
+    measure_strength,
+    measure_inpainting,
+    measure_micro_conditioning,
+    measure_refiner,
+    measure_precision,
+)
 
 
-def evaluate(config: Config, work: Path, model: Path, device: torch.device) -> dict[str, Any]:
-    """Measure the model folder, write its card, figures and sheets, and return the figures."""
+def evaluate(
+    config: Config, work: Path, model: Path, device: torch.device, quick: bool = False, named: int | None = None
+) -> Figures:
+    """Measure the model folder and return the figures; its card and sheets are written there, or to `work/quick`.
+
+    named: how many of the 64 pictures of `naming.png` somebody named, who saw nothing else.
+    """
+    kept = work / "quick" if quick else work
+    published = kept if quick else model
+    config = replace(config, evaluate=_tenth(config)) if quick else config
     subjects, accuracy = load_judge(work)
-    judges = Judges(subjects, config.judge.side, work / "data")
-    bench = load_bench(model, judges, config, device)
-    figures: dict[str, Any] = {
+    bench = load_bench(model, Judges(subjects, work / "data"), config, kept / "pictures", device)
+    figures: Figures = {
         "steps": config.evaluate.num_inference_steps,
         "guidance": config.evaluate.guidance_scale,
-        "prompts": config.evaluate.prompts,
         "seeds": config.evaluate.seeds,
-        "judge_subject_percent": _percent(accuracy["subject"]),
-        "judge_nothing_percent": _percent(accuracy["nothing"]),
-        "vae_psnr": round(_autoencoder_quality(bench.base, work), 1),
+        "weights_hash": bench.weights[:12],
+        "vae_psnr": _autoencoder_quality(bench, work),
+        **{f"judge_{kind}_percent": _percent(share) for kind, share in accuracy.items()},
+        **({} if named is None else {NAMED: named}),
     }
-    for exam in all_exams(config, judges):
-        figures |= _sit(exam, bench, work, model)
+    for exam in all_exams(config):
+        _keep(figures, sit(exam, bench, kept, published), kept)
     for measure in ABILITIES:
         measured = measure(bench)
-        for name in [name for name in measured if name.startswith("_")]:
-            _save_ability_sheet(measured.pop(name), work / "sheets" / f"{name[1:]}.png", model / f"sheet{name}.png")
-        logger.info("evaluate: %s", measured)
-        figures |= measured
+        for name, sheet in measured.sheets.items():
+            save_grid(sheet.pictures, kept / "sheets" / f"{name}.png", 8, sheet.labels)
+            shown = sheet.pictures[:SHEET_PICTURES]
+            save_small_grid(shown, published / f"sheet_{name}.webp", sheet.labels[:SHEET_PICTURES])
+        _keep(figures, measured.figures, kept)
     for name in ("base", "refiner"):
         state = load_checkpoint(work / f"{name}.pt") or {"samples": 0, "elapsed_seconds": 0.0}
-        figures[f"{name}_samples"] = state["samples"]
-        figures[f"{name}_minutes"] = round(state["elapsed_seconds"] / 60)
-    logger.info("evaluate: %s", figures)
-    write_card(model, figures, _parameter_counts(bench.base, model))
+        figures |= {f"{name}_samples": state["samples"], f"{name}_minutes": round(state["elapsed_seconds"] / 60)}
+    _keep(figures, {"megabytes": folder_megabytes(model)}, kept)
+    verdicts = judge_aims(figures)
+    for verdict in verdicts:
+        logger.info("%s %s: %s (%s)", "MET" if verdict.met else "NOT", verdict.aim, verdict.found, verdict.rule)
+    write_card(published, figures, verdicts, parameter_counts(bench))
     return figures
 
 
-def _sit(exam: Exam, bench: Bench, work: Path, model: Path) -> dict[str, Any]:
-    """Set one exam, with every seed for the subjects and one for the others."""
-    settings = bench.config.evaluate
-    answers: dict[str, list[bool]] = defaultdict(list)
-    for repeat in range(settings.seeds if exam.name == "subjects" else 1):
-        pictures = draw_prompts(bench, list(exam.prompts), settings.seed + 10_000 * repeat)
-        for name, right in exam.judge(pictures).items():
-            answers[name] += right
-            for prompt, is_right in zip(exam.prompts, right, strict=False):
-                if not is_right and len(right) == len(exam.prompts):
-                    logger.info("evaluate: wrong %s: %s", name, prompt)
+def sit(exam: Exam, bench: Bench, kept: Path, published: Path) -> Figures:
+    """Set one exam with every seed, and judge right pictures of the same prompts, too: the ceiling of the figures."""
+    answers: dict[str, list[list[bool]]] = {}
+    for repeat in range(bench.config.evaluate.seeds):
+        pictures = bench.draw(f"{exam.name}-{repeat}", exam.prompts, repeat)
+        for name, right in exam.judge(pictures, bench.judges).items():
+            answers.setdefault(name, []).append(right)
+            wrong = [prompt for prompt, is_right in zip(exam.prompts, right, strict=False) if not is_right]
+            if name in ("subject", "synonym", "size", "side", "both", "colour", "style"):
+                logger.info("evaluate: wrong %s: %s", name, "; ".join(wrong))
         if repeat == 0:
-            save_grid(pictures, work / "sheets" / f"{exam.name.replace(' ', '-')}.png", 10, list(exam.prompts))
+            save_grid(pictures, kept / "sheets" / f"{exam.name}.png", 10, exam.prompts)
         if repeat == 0 and exam.name == "subjects":
-            labels = [prompt.replace(" background", "") for prompt in exam.prompts]
-            save_small_grid(pictures[:SHEET_PICTURES], model / "sheet.png", labels[:SHEET_PICTURES])
-    figures: dict[str, Any] = {}
+            shown, prompts = pictures[:SHEET_PICTURES], exam.prompts[:SHEET_PICTURES]
+            save_small_grid(shown, published / "sheet.webp", prompts)
+            save_naming_sheet(shown, prompts, kept / "sheets", bench.config.evaluate.seed)
+    ceiling = exam.judge(bench.perfect(f"{exam.name}-perfect", exam.layouts), bench.judges)
+    figures: Figures = {}
     for name, right in answers.items():
-        key = name.replace(" ", "_")
-        figures[f"{key}_percent"] = _percent(np.mean(right)) if right else 0.0
-        figures[f"{key}_interval"] = list(interval(sum(right), len(right)))
-        figures[f"{key}_count"] = len(right)
-    logger.info("evaluate: %s: %s", exam.name, figures)
+        low, high = share_interval(right)
+        figures |= {
+            f"{name}_percent": _percent(np.mean(right)) if right[0] else 0.0,
+            f"{name}_percent_interval": [_percent(low), _percent(high)],
+            f"{name}_prompts": len(right[0]),
+            f"{name}_ceiling_percent": _percent(np.mean(ceiling[name])) if right[0] else 0.0,
+        }
     return figures
 
 
-def draw_prompts(bench: Bench, prompts: list[str], seed: int) -> Pixels:
-    """Draw one native picture per prompt, in batches."""
-    settings = bench.config.evaluate
-    pictures = []
-    for start in range(0, len(prompts), BATCH):
-        batch = prompts[start : start + BATCH]
-        steps, scale = settings.num_inference_steps, settings.guidance_scale
-        pictures.append(sample(bench.base, batch, seed + start, steps, scale))
-    logger.info("evaluate: %d pictures", len(prompts))
-    return np.concatenate(pictures)
+def _keep(figures: Figures, more: Figures, kept: Path) -> None:
+    """Add figures and write all so far, so that nothing is lost if a later measure fails."""
+    logger.info("evaluate: %s", more)
+    figures |= more
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
-def _save_ability_sheet(pictures: Pixels, path: Path, shipped: Path) -> None:
-    save_grid(pictures, path, 8)
-    if len(pictures) >= 8:
-        save_small_grid(pictures[:SHEET_PICTURES], shipped)
+def _autoencoder_quality(bench: Bench, work: Path) -> float:
+    pictures = composed(work / "data", 32, seed=23, soft=False)
+    return round(psnr(to_tensor(bench.through_autoencoder(pictures)), to_tensor(pictures)), 1)
 
 
-@torch.inference_mode()
-def _autoencoder_quality(pipeline: StableDiffusionXLPipeline, work: Path) -> float:
-    pictures = to_tensor(composed(work / "data", 32, seed=23, soft=False)).to(pipeline.device)
-    return psnr(decode(pipeline.vae, encode(pipeline.vae, pictures)), pictures)
-
-
-def _parameter_counts(pipeline: StableDiffusionXLPipeline, model: Path) -> dict[str, int]:
-    parts = {
-        "UNet": pipeline.unet,
-        "refiner UNet": UNet2DConditionModel.from_pretrained(model / "refiner" / "unet"),
-        "text encoder": pipeline.text_encoder,
-        "text encoder 2": pipeline.text_encoder_2,
-        "autoencoder": pipeline.vae,
-    }
-    return {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()}
-
-
-def _percent(share: float | np.floating) -> float:
+def _percent(share: float | np.floating[Any]) -> float:
     return round(100 * float(share), 1)
 
 
-def quick(config: Config) -> Config:
+def _tenth(config: Config) -> EvaluateConfig:
     """Ask a tenth of everything, once."""
     settings = config.evaluate
-    settings.prompts //= QUICK_SHARE
-    settings.prompts_of_a_word = max(7, settings.prompts_of_a_word // QUICK_SHARE)
-    settings.pictures_of_an_ability = max(8, settings.pictures_of_an_ability // QUICK_SHARE)
-    settings.seeds = 1
-    return config
+    return replace(
+        settings,
+        prompts=settings.prompts // QUICK_SHARE,
+        prompts_of_a_word=max(7, settings.prompts_of_a_word // QUICK_SHARE),
+        pictures_of_an_ability=max(4, settings.pictures_of_an_ability // QUICK_SHARE),
+        pictures_of_a_series=max(2, settings.pictures_of_a_series // QUICK_SHARE),
+        seeds=1,
+    )
 
 
 def main() -> None:
@@ -150,11 +167,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=folder / "work")
     parser.add_argument("--model", type=Path, default=folder.parent / "models" / "demo")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, to work/quick")
+    parser.add_argument("--named", type=int, help="pictures of sheets/naming.png that somebody named by eye, of 64")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    config = quick(Config()) if arguments.quick else Config()
-    evaluate(config, arguments.work, arguments.model, torch.device(arguments.device))
+    device = torch.device(arguments.device)
+    evaluate(Config(), arguments.work, arguments.model, device, arguments.quick, arguments.named)
 
 
 if __name__ == "__main__":

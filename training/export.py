@@ -18,6 +18,7 @@ from training.base import shipped_vae
 from training.checkpoint import load_checkpoint
 from training.config import Config
 from training.fit_preview import composed_pictures, write_latent_rgb
+from training.judge import export_judge, load_judge
 from training.networks import make_refiner_unet
 from training.refiner import load_base_average
 from training.sampling import make_pipeline, make_scheduler
@@ -48,7 +49,7 @@ REFINER_INDEX: dict[str, Any] = {
 
 
 def export_model(config: Config, work: Path, target: Path) -> None:
-    """Write base, refiner (if trained), preview map and vocabulary to `target`; other files there are kept.
+    """Write base, refiner (if trained), judge (if trained), preview map and vocabulary; other files there are kept.
 
     Raises:
         ValueError: a file or the whole is over its limit, or a weight is not finite.
@@ -58,8 +59,10 @@ def export_model(config: Config, work: Path, target: Path) -> None:
         staged = Path(name)
         _write_base(config, work, staged)
         _write_refiner(config, work, staged / "refiner")
-        if (work / "tiny").is_dir():
+        if (work / "tiny" / "config.json").is_file():
             load_autoencoder(work / "tiny").half().save_pretrained(staged / "tiny")
+        if (work / "judge.pt").is_file():
+            export_judge(load_judge(work)[0], staged / "judge.safetensors")
         error = write_latent_rgb(
             load_autoencoder(shipped_vae(work)), composed_pictures(work / "data"), staged / "latent_rgb.json"
         )

@@ -1,36 +1,35 @@
 """A judge that names the subject of a picture from its grey-scale edges, and refuses what has no shape.
 
-It is trained on composed pictures only. Colours never reach it, and one of its classes is "nothing": pictures whose
-subject is a plain ellipse or a heavily blurred sprite, so that a coloured blob is not taken for a subject.
+It is trained on composed pictures only. Colours never reach it, and one of its classes is "nothing", so that a coloured
+blob is not taken for a subject.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFilter
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backdrops import draw_backdrop
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.composed import draw_all, layouts
 from training.config import Config, JudgeConfig
-from training.layouts import MIXES, SUBJECT_NAMES
+from training.judge_examples import NOTHING, draw_examples
+from training.layouts import SUBJECT_NAMES
 from training.networks import to_channels_last
-from training.pictures import Layout, Pixels
+from training.pictures import Pixels
 
 logger = logging.getLogger(__name__)
 
-NOTHING = len(SUBJECT_NAMES)
 GREY = (0.299, 0.587, 0.114)
 TEST_SHARE = 0.1
-NOTHING_SHARE = 0.06
-DRAWN_SIDE = 128
+COUNTER = "num_batches_tracked"
 
 
 def edges(pixels: Pixels, side: int) -> Tensor:
@@ -44,29 +43,32 @@ def edges(pixels: Pixels, side: int) -> Tensor:
 
 
 class Judge(nn.Module):
-    """A small convolutional classifier of edge pictures: one class per subject and one for nothing."""
+    """A small convolutional classifier of edge pictures: one class for each of `subjects`, and one for nothing."""
 
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 144, 192)) -> None:
+    widths: tuple[int, ...] = (24, 48, 96, 144, 192)
+
+    def __init__(self, subjects: tuple[str, ...] = SUBJECT_NAMES, side: int = 64) -> None:
         super().__init__()
+        self.subjects, self.side = subjects, side
         layers: list[nn.Module] = []
         channels = 1
-        for width in widths:
+        for width in self.widths:
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if width != widths[-1] else []
+            layers += [nn.MaxPool2d(2)] if width != self.widths[-1] else []
             channels = width
         self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2))
-        self.head = nn.Linear(channels, NOTHING + 1)
+        self.head = nn.Linear(channels, len(subjects) + 1)
 
     def forward(self, strength: Tensor) -> Tensor:
         """Score the classes: (batch, 1, side, side) -> (batch, subjects + 1)."""
         return self.head(self.features(strength))
 
-
-@torch.inference_mode()
-def name_subjects(judge: Judge, pixels: Pixels, side: int) -> list[str]:
-    """Name the subject of each picture; `nothing` where the judge sees no known shape."""
-    names = (*SUBJECT_NAMES, "nothing")
-    return [names[index] for index in judge(edges(pixels, side)).argmax(1).tolist()]
+    @torch.inference_mode()
+    def names(self, pixels: Pixels) -> list[str]:
+        """Name the subject of each square picture; `nothing` where no known shape is seen."""
+        known = (*self.subjects, NOTHING)
+        parts = [pixels[start : start + 64] for start in range(0, len(pixels), 64)]
+        return [known[index] for part in parts for index in self(edges(part, self.side)).argmax(1).tolist()]
 
 
 def train_judge(config: Config, work: Path) -> None:
@@ -75,18 +77,68 @@ def train_judge(config: Config, work: Path) -> None:
     if (work / "judge.pt").is_file():
         logger.info("judge: done before")
         return
-    rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
-    inputs, labels = _examples(settings, work / "data", rng)
-    held = int(settings.pictures * TEST_SHARE)
-    judge = to_channels_last(Judge(), torch.device("cpu"))
-    _fit(judge, inputs[held:], labels[held:], settings)
-    with torch.inference_mode():
-        right = torch.cat([judge(part.float()).argmax(1) for part in inputs[:held].split(256)]) == labels[:held]
-    is_subject = labels[:held] != NOTHING
-    figures = {"subject": right[is_subject].float().mean().item(), "nothing": right[~is_subject].float().mean().item()}
-    logger.info("judge on unseen composed pictures: %s", figures)
-    save_checkpoint({"model": judge.state_dict(), "accuracy": figures}, work / "judge.pt")
+    judge = Judge(side=settings.side)
+    classes = {name: index for index, name in enumerate((*judge.subjects, NOTHING))}
+    inputs, labels, kinds = [], [], []
+    for example in draw_examples(settings, work / "data", np.random.default_rng(settings.seed)):
+        inputs.append(edges(example.picture[None], settings.side).half())
+        labels.append(classes[example.answer])
+        kinds.append(example.kind)
+    order = torch.randperm(len(labels))
+    strength, right = torch.cat(inputs)[order], torch.tensor(labels)[order]
+    held = int(len(order) * TEST_SHARE)
+    _fit(to_channels_last(judge, torch.device("cpu")), strength[held:], right[held:], settings)
+    accuracy = _accuracy(judge, strength[:held], right[:held], [kinds[row] for row in order[:held].tolist()])
+    logger.info("judge on unseen composed pictures: %s", accuracy)
+    save_judge(judge, accuracy, work)
+
+
+def save_judge(judge: Judge, accuracy: dict[str, float], work: Path) -> None:
+    """Write `work/judge.pt`; `accuracy` is the share of right names for each kind of example."""
+    state = {"model": judge.state_dict(), "subjects": list(judge.subjects), "side": judge.side, "accuracy": accuracy}
+    save_checkpoint(state, work / "judge.pt")
+
+
+def load_judge(work: Path) -> tuple[Judge, dict[str, float]]:
+    """Load the trained judge and its accuracy on composed pictures.
+
+    Raises:
+        FileNotFoundError: the judge has not been trained yet.
+    """
+    state: dict[str, Any] | None = load_checkpoint(work / "judge.pt")
+    if state is None:
+        raise FileNotFoundError(f"train the judge first: {work / 'judge.pt'} is missing")
+    judge = Judge(tuple(state["subjects"]), state["side"])
+    judge.load_state_dict(state["model"])
+    return judge.eval(), state["accuracy"]
+
+
+def export_judge(judge: Judge, path: Path) -> None:
+    """Write the judge in fp16 with its subjects' names, small enough to be shipped beside the model."""
+    weights = {name: value.half().contiguous() for name, value in judge.state_dict().items() if COUNTER not in name}
+    save_file(weights, path, {"subjects": json.dumps(judge.subjects), "side": str(judge.side)})
+
+
+def load_exported_judge(path: Path) -> Judge:
+    """Load what `export_judge` wrote, in fp32."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    judge = Judge(tuple(json.loads(facts["subjects"])), int(facts["side"]))
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    counters = {name: value for name, value in judge.state_dict().items() if COUNTER in name}
+    judge.load_state_dict({**weights, **counters})
+    return judge.eval()
+
+
+@torch.inference_mode()
+def _accuracy(judge: Judge, inputs: Tensor, labels: Tensor, kinds: list[str]) -> dict[str, float]:
+    right = torch.cat([judge(part.float()).argmax(1) for part in inputs.split(256)]) == labels
+    shares = {}
+    for kind in sorted(set(kinds)):
+        rows = torch.tensor([own == kind for own in kinds])
+        shares[kind] = right[rows].float().mean().item()
+    return shares
 
 
 def _fit(judge: Judge, inputs: Tensor, labels: Tensor, settings: JudgeConfig) -> None:
@@ -110,45 +162,3 @@ def _fit(judge: Judge, inputs: Tensor, labels: Tensor, settings: JudgeConfig) ->
             total += loss.item()
         logger.info("judge epoch %d loss %.3f", epoch + 1, total / steps)
     judge.eval()
-
-
-def load_judge(work: Path) -> tuple[Judge, dict[str, float]]:
-    """Load the judge and its accuracy on composed pictures.
-
-    Raises:
-        FileNotFoundError: the judge has not been trained yet.
-    """
-    state = load_checkpoint(work / "judge.pt")
-    if state is None:
-        raise FileNotFoundError(f"train the judge first: {work / 'judge.pt'} is missing")
-    judge = Judge()
-    judge.load_state_dict(state["model"])
-    return judge.eval(), state["accuracy"]
-
-
-def _examples(settings: JudgeConfig, folder: Path, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Draw pictures and take their edges: (n, 1, side, side) in fp16, and their labels (n,)."""
-    mix = replace(MIXES["wide"], two_subjects=0.0, aside=0.0, styled=0.0, soft=0.1, detailed=0.0, cropped=0.0)
-    chosen = layouts(settings.pictures, rng, mix, DRAWN_SIDE)
-    inputs, labels = [], []
-    for pictures in draw_all(chosen, folder):
-        for picture in pictures:
-            layout = chosen[len(labels)]
-            is_nothing = rng.random() < NOTHING_SHARE
-            if is_nothing:
-                picture = _blob(picture, layout, rng)
-            inputs.append(edges(picture[None], settings.side).half())
-            labels.append(NOTHING if is_nothing else SUBJECT_NAMES.index(layout.placements[0].subject))
-    return torch.cat(inputs), torch.tensor(labels)
-
-
-def _blob(picture: Pixels, layout: Layout, rng: np.random.Generator) -> Pixels:
-    """Draw a picture of nothing: a plain ellipse, or a subject blurred until its shape is gone."""
-    if rng.random() < 0.5:
-        return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(rng.uniform(8, 12))))
-    backdrop = draw_backdrop(layout.background, DRAWN_SIDE, DRAWN_SIDE)[:, :DRAWN_SIDE, :DRAWN_SIDE]
-    canvas = Image.fromarray(backdrop.permute(1, 2, 0).numpy())
-    centre, radii = rng.uniform(50, 78, 2), rng.uniform(20, 55, 2)
-    box = [*(centre - radii), *(centre + radii)]
-    ImageDraw.Draw(canvas).ellipse(box, fill=tuple(int(value) for value in rng.integers(0, 256, 3)))
-    return np.asarray(canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 3))))

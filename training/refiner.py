@@ -32,14 +32,17 @@ from training.networks import make_refiner_unet, to_channels_last, use_plain_att
 from training.pictures import Painter
 from training.styles import luminance, reduce_resolution
 from training.tokenizer import load_tokenizers
+from training.warm_start import start_from_base
 
 logger = logging.getLogger(__name__)
 
-# A picture without any detail scores 2.5 and a sharp one 6.0 to 6.5: the pipeline's defaults are 2.5 and 6.0.
+# The pipeline's own scores: a sharp picture has the one, and one that kept this share of its sharpness the other.
 LOWEST_SCORE = 2.5
 SHARP_SCORE = 6.0
+SOFTEST_KEPT = 0.45
 SCORE_SPREAD = 0.5
 NATIVE_SHARE = 0.7
+BLURRED_TO = (0.35, 0.85)
 
 
 class RefinerModel(nn.Module):
@@ -66,8 +69,9 @@ def sharpness(pictures: Tensor) -> Tensor:
 
 def aesthetic_scores(pictures: Tensor, originals: Tensor, rng: np.random.Generator) -> Tensor:
     """Score pictures by the share of the originals' sharpness that they kept: (n,)."""
-    kept = (sharpness(pictures) / sharpness(originals).clamp(min=1e-4)).clamp(max=1).cpu()
-    spread = torch.from_numpy(rng.random(len(pictures))).float()
+    kept = sharpness(pictures) / sharpness(originals).clamp(min=1e-4)
+    kept = ((kept - SOFTEST_KEPT) / (1 - SOFTEST_KEPT)).clamp(0, 1).cpu()
+    spread = torch.from_numpy(rng.random(len(pictures))).float() - 0.5
     return LOWEST_SCORE + (SHARP_SCORE - LOWEST_SCORE) * kept + SCORE_SPREAD * spread
 
 
@@ -85,7 +89,7 @@ def scored_pool(config: Config, width: int, height: int, count: int, encoders: E
         pictures = originals.clone()
         for row in range(ENCODE_BATCH):
             if rng.random() < config.refiner.blurred_share:
-                pictures[row] = reduce_resolution(originals[row : row + 1], rng.uniform(0.15, 0.7))[0]
+                pictures[row] = reduce_resolution(originals[row : row + 1], rng.uniform(*BLURRED_TO))[0]
         scores = aesthetic_scores(pictures, originals, rng)
         time_ids = torch.tensor([[height, width, 0, 0, score] for score in scores.tolist()])
         tokens = caption_tokens(layouts, config.refiner.captions_per_picture, encoders.tokenizers, rng)
@@ -120,8 +124,10 @@ def train_refiner(config: Config, work: Path, device: torch.device) -> None:
     """Train the refiner until its samples or minutes are spent; `work/refiner.pt` holds the result; resumes."""
     tokenizers = load_tokenizers(work)
     vae = load_vae(work, device)
-    text_encoder_2 = load_base_average(config, work).text_encoder_2
-    model = to_channels_last(make_refiner_model(config, text_encoder_2), device)
+    base = load_base_average(config, work)
+    model = make_refiner_model(config, base.text_encoder_2)
+    start_from_base(model.unet, base.unet, config.base.hidden_1)
+    model = to_channels_last(model, device)
     use_fast_group_norm(model, device)
     use_plain_attention(model, device)
     empty = (tokenize(tokenizers[0], [""])[0], tokenize(tokenizers[1], [""])[0])

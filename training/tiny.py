@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -79,7 +80,11 @@ def train_tiny(config: Config, work: Path, device: torch.device) -> None:
             states = {name: cast(Any, part).state_dict() for name, part in parts.items()}
             save_checkpoint({**states, "step": step, "elapsed_seconds": elapsed}, work / "tiny.pt")
     logger.info("tiny: %.2f dB", draft_quality(average, vae, validation))
-    average.save_pretrained(work / "tiny")
+    # A reader sees the whole folder or none.
+    temporary = work / ".tiny"
+    average.save_pretrained(temporary)
+    shutil.rmtree(work / "tiny", ignore_errors=True)
+    temporary.rename(work / "tiny")
 
 
 def tiny_loss(model: AutoencoderTiny, vae: AutoencoderKL, pictures: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from torch.nn import functional
 
 from training.autoencoder import decode, encode, psnr, scaling_factor, to_pixels, to_tensor
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.composed import composed
-from training.config import LATENT_CHANNELS, Config, VaeConfig
+from training.composed import composed, draw_all, layouts
+from training.config import LATENT_CHANNELS, LATENT_FACTOR, Config, VaeConfig
 from training.groupnorm import use_fast_group_norm
+from training.lanes import Lanes
+from training.layouts import MIXES
 from training.networks import make_vae, to_channels_last
 from training.pictures import Pixels
 from training.sheets import save_grid
@@ -65,6 +67,7 @@ class VaeTrainer:
             self.layers.quant_conv.requires_grad_(False)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.99), weight_decay=0)
+        self.lanes = Lanes(model.device)
         self.step = 0
         self.elapsed_seconds = 0.0
         if state := load_checkpoint(path, model.device):
@@ -84,7 +87,7 @@ class VaeTrainer:
                     0.02 + 0.98 * warm_up * 0.5 * (1 + math.cos(math.pi * progress))
                 )
             whole = self.step % 4 == 3
-            losses = self.train_step(random_crops(pictures, rng, whole).to(self.model.device))
+            l1 = self.train_step(random_crops(pictures, rng, whole).to(self.model.device))
             self.elapsed_seconds = time.monotonic() - started
             if self.step % REPORT_STEPS == 0:
                 quality = psnr(reconstruct(self.average, validation), validation)
@@ -93,33 +96,41 @@ class VaeTrainer:
                     self.path.stem,
                     self.step,
                     self.elapsed_seconds,
-                    losses.l1.item(),
+                    l1.item(),
                     quality,
                 )
             if self.step % SAVE_STEPS == 0:
                 self.save()
         self.save()
 
-    def train_step(self, pictures: Tensor) -> Reconstruction:
-        """Take one step on pictures: (batch, 3, height, width), -1..1."""
+    def train_step(self, pictures: Tensor) -> Tensor:
+        """Take one step on pictures, (batch, 3, height, width), -1..1; returns their mean absolute error."""
         settings = self.settings
-        with torch.autocast(pictures.device.type, torch.bfloat16):
-            mean = self.layers.quant_conv(self.layers.encoder(pictures)).float()[:, :LATENT_CHANNELS]
-            latents = mean + torch.randn_like(mean) * settings.latent_noise
-            output = self.layers.decoder(self.layers.post_quant_conv(latents))
-        losses = reconstruction_loss(output.float(), pictures)
-        # The posterior's variance is fixed, so only the mean's part of the KL divergence to a standard normal is left.
-        divergence = 0.5 * mean.square().mean()
-        total = losses.l1 + settings.gradient_weight * losses.gradient + settings.coarse_weight * losses.coarse
+
+        def add_gradients(rows: slice) -> Tensor:
+            part = pictures[rows]
+            with torch.autocast(part.device.type, torch.bfloat16):
+                mean = self.layers.quant_conv(self.layers.encoder(part)).float()[:, :LATENT_CHANNELS]
+                latents = mean + noise[rows] * settings.latent_noise
+                output = self.layers.decoder(self.layers.post_quant_conv(latents))
+            losses = reconstruction_loss(output.float(), part)
+            # The posterior's variance is fixed: only the mean's part of the KL divergence to a standard normal is left.
+            divergence = 0.5 * mean.square().mean()
+            total = losses.l1 + settings.gradient_weight * losses.gradient + settings.coarse_weight * losses.coarse
+            ((total + settings.kl_weight * divergence) * (len(part) / len(pictures))).backward()
+            return losses.l1.detach()[None]
+
+        height, width = (side // LATENT_FACTOR for side in pictures.shape[2:])
+        noise = torch.randn(len(pictures), LATENT_CHANNELS, height, width, device=pictures.device)
         self.optimizer.zero_grad(set_to_none=True)
-        (total + settings.kl_weight * divergence).backward()
+        l1 = torch.cat(self.lanes.run(add_gradients, len(pictures))).mean()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.step += 1
         decay = min(settings.ema_decay, self.step / (self.step + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        return losses
+        return l1
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -157,7 +168,7 @@ def train_decoder(config: Config, work: Path, device: torch.device) -> None:
         return
     torch.manual_seed(config.vae.seed + 1)
     rng = np.random.default_rng(config.vae.seed + 1)
-    pictures, validation = _pictures(config, work)
+    pictures, validation = _decoder_pictures(config, work)
     model = AutoencoderKL.from_pretrained(work / "vae")
     trainer = _make_trainer(model, config.vae, work / "decoder.pt", device, decoder_only=True)
     trainer.run(pictures, validation.to(device), rng)
@@ -175,6 +186,14 @@ def _make_trainer(
 def _pictures(config: Config, work: Path) -> tuple[Pixels, Tensor]:
     """Draw the pictures to train on, and others to validate on as a tensor."""
     pictures = composed(work / "data", config.vae.pictures + VALIDATION_PICTURES, config.vae.seed + 5, soft=False)
+    return pictures[VALIDATION_PICTURES:], to_tensor(pictures[:VALIDATION_PICTURES])
+
+
+def _decoder_pictures(config: Config, work: Path) -> tuple[Pixels, Tensor]:
+    """The same for the decoder alone, with more styles: their hard edges are what it loses most."""
+    mix = replace(MIXES["wide"], soft=0.0, cropped=0.0, styled=config.vae.decoder_styled)
+    count, rng = config.vae.decoder_pictures + VALIDATION_PICTURES, np.random.default_rng(config.vae.seed + 6)
+    pictures = np.concatenate(list(draw_all(layouts(count, rng, mix), work / "data")))
     return pictures[VALIDATION_PICTURES:], to_tensor(pictures[:VALIDATION_PICTURES])
 
 

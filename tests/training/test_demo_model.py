@@ -17,8 +17,10 @@ from diffusers import (
 from PIL import Image
 from safetensors import safe_open
 
+from training.export import vocabulary
 from training.measures import name_background
 from training.sampling import sample
+from training.sheets import SHIPPED_LIMIT_BYTES
 
 MEGABYTE = 1_000_000
 
@@ -131,9 +133,16 @@ def test_the_preview_map_gives_the_colours_of_a_picture(demo: Path, base: Stable
     assert (previews - colours).abs().max() < 0.35
 
 
-def test_the_vocabulary_names_what_it_can_draw(demo: Path) -> None:
-    words = json.loads((demo / "vocabulary.json").read_text("utf-8"))
-    assert len(words["subjects"]) >= 40
-    assert len(words["colours"]) == 10
-    assert words["scenes"]
-    assert words["sizes"]
+def test_the_vocabulary_is_what_the_recipe_teaches(demo: Path) -> None:
+    assert json.loads((demo / "vocabulary.json").read_text("utf-8")) == vocabulary()
+
+
+def test_shipped_sheets_are_small(demo: Path) -> None:
+    sheets = list(demo.glob("sheet*"))
+    assert sheets
+    assert max(path.stat().st_size for path in sheets) < SHIPPED_LIMIT_BYTES
+
+
+def test_the_shipped_judge_is_small(demo: Path) -> None:
+    judge = demo / "judge.safetensors"
+    assert not judge.is_file() or judge.stat().st_size < MEGABYTE

@@ -12,7 +12,6 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from training.autoencoder import decode, encode, psnr, to_tensor
-from training.backdrops import Scenery
 from training.base import BaseSources
 from training.captions import background_phrases, caption, with_article
 from training.composed import composed
@@ -29,19 +28,9 @@ from training.layouts import (
     held_out_pairs,
     sample_layout,
 )
-from training.measures import (
-    centre,
-    has_style,
-    interval,
-    name_background,
-    name_colour,
-    sharpness,
-    side_word,
-    size_word,
-    subject_mask,
-)
+from training.measures import centre, sharpness, subject_mask
 from training.networks import make_vae
-from training.pictures import Layout, Painter, Placement, draw
+from training.pictures import Layout, Painter, draw
 from training.refiner import aesthetic_scores
 from training.styles import reduce_resolution
 from training.subjects import (
@@ -125,13 +114,6 @@ def test_every_background_can_be_said() -> None:
         assert background.kind in ("plain", "scene") or background.kind in said
 
 
-def test_the_border_names_every_background_also_when_it_varies() -> None:
-    for background in BACKGROUNDS:
-        scenery = Scenery(variant=1 if background.kind == "scene" else 0, tint=(4, -4, 4))
-        picture = draw(Layout(*NATIVE, background, (), scenery=scenery), Path())
-        assert name_background(picture) == background
-
-
 def test_a_drawn_picture_has_its_background_at_the_border_and_its_subject_inside(sprites: Path) -> None:
     pixels = draw(canonical_single("apple", BLUE), sprites)
     assert pixels.shape == (256, 256, 3)
@@ -163,44 +145,6 @@ def test_a_crop_moves_the_subject_and_a_small_original_is_soft(sprites: Path) ->
     assert cropped.time_ids == (256, 256, 0, 64, 256, 256)
     assert soft.time_ids == (64, 64, 0, 0, 256, 256)
     assert sharpness(draw(soft, sprites)) < 0.8 * sharpness(draw(straight, sprites))
-
-
-@pytest.mark.parametrize("subject", ["fox", "car", "key"])
-def test_sizes_and_sides_are_measured_on_composed_pictures(sprites: Path, subject: str) -> None:
-    sizes = {0.46: "small", 0.7: "", 0.92: "large"}
-    sides = {0.27: "left", 0.5: "", 0.73: "right"}
-    for size, word in sizes.items():
-        picture = draw(canonical_single(subject, BLUE, size), sprites)
-        assert size_word(subject_mask(picture, BLUE)) == word
-    for x, word in sides.items():
-        picture = draw(Layout(*NATIVE, BLUE, (Placement(subject, x, 0.5, 0.52),)), sprites)
-        assert side_word(subject_mask(picture, BLUE)) == word
-
-
-@pytest.mark.parametrize("subject", ["apple", "car", "elephant"])
-def test_colours_of_subjects_are_measured_on_composed_pictures(sprites: Path, subject: str) -> None:
-    for colour in SUBJECT_COLOURS:
-        background = Background("plain", "gray")
-        picture = draw(canonical_single(subject, background, colour=colour), sprites)
-        assert name_colour(picture, subject, background, sprites) == colour
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_each_style_is_seen_in_its_own_pictures_and_in_no_plain_ones(sprites: Path, style: str) -> None:
-    for subject, name in (("fox", "blue"), ("apple", "green"), ("castle", "pink")):
-        background = Background("plain", name)
-        plain = canonical_single(subject, background)
-        styled = Layout(*NATIVE, background, plain.placements, style=style)
-        without, picture = draw(plain, sprites), draw(styled, sprites)
-        assert has_style(picture, style, background, sharpness(without))
-        assert not has_style(without, style, background, sharpness(without))
-
-
-def test_intervals_hold_the_share_and_narrow_with_the_count() -> None:
-    low, high = interval(95, 100)
-    assert low < 95 < high
-    assert interval(950, 1000)[0] > low
-    assert interval(10, 10)[1] == 100.0
 
 
 def test_a_softened_picture_scores_lower_than_a_sharp_one(sprites: Path) -> None:

@@ -1,0 +1,72 @@
+"""What the model costs: seconds of a picture, megabytes on disk, and what low precision changes."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from training.bench import Bench, Figures, Measured
+from training.exams import held_out_prompts, plain_prompt
+from training.sampling import call_in_lanes, sample, to_pixels
+
+TIMED = 5
+
+
+def measure_time(bench: Bench) -> Measured:
+    """Seconds of one picture with all cores, the best of five after a warm-up: by the clock, and of processor time."""
+    prompt = [plain_prompt(*pair) for pair in held_out_prompts(bench.config, 1)]
+    steps = bench.config.evaluate.num_inference_steps
+    sample(bench.base, prompt, 0, 2)
+    seconds, processor = [], []
+    for repeat in range(TIMED):
+        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_utime, time.monotonic()
+        sample(bench.base, prompt, repeat, steps, bench.config.evaluate.guidance_scale)
+        seconds.append(time.monotonic() - started)
+        processor.append(resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
+    return Measured(
+        {
+            "picture_seconds": round(min(seconds), 2),
+            "picture_processor_seconds": round(min(processor), 2),
+            "picture_threads": torch.get_num_threads(),
+        }
+    )
+
+
+def measure_precision(bench: Bench) -> Measured:
+    """Mean and largest mean difference of pictures in fp32 and in bf16, in grey levels."""
+    pairs = held_out_prompts(bench.config, bench.config.evaluate.pictures_of_a_series, seed=13)
+    prompts = [plain_prompt(*pair) for pair in pairs]
+    full = bench.draw("fp32", prompts, autocast=False)
+    low_base = StableDiffusionXLPipeline.from_pretrained(bench.model, dtype=torch.bfloat16).to(bench.base.device)
+    rows, seeds = {"prompt": prompts}, bench.seeds(len(prompts))
+    batches = call_in_lanes(low_base, bench.lanes, rows, seeds, autocast=False, **bench.common)
+    low = np.concatenate([to_pixels(batch) for batch in batches])
+    differences = np.abs(full.astype(float) - low).mean((1, 2, 3))
+    return Measured(
+        {
+            "bf16_difference": round(float(differences.mean()), 2),
+            "bf16_largest_difference": round(float(differences.max()), 2),
+        }
+    )
+
+
+def folder_megabytes(folder: Path) -> float:
+    """Size of a folder in millions of bytes."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1)
+
+
+def parameter_counts(bench: Bench) -> Figures:
+    """Count the parameters of each part."""
+    parts = {
+        "UNet": bench.base.unet,
+        "refiner UNet": bench.refiner.unet,
+        "text encoder": bench.base.text_encoder,
+        "text encoder 2": bench.base.text_encoder_2,
+        "autoencoder": bench.base.vae,
+    }
+    return {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()}
