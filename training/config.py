@@ -112,11 +112,11 @@ class BaseConfig(DiffusionConfig):
     phases: tuple[Phase, ...] = (
         Phase(160_000, "shapes", half_size=True, batch_size=32),
         Phase(50_000, "words", half_size=True, batch_size=32),
-        Phase(70_000, "words", half_size=False, batch_size=32),
-        Phase(100_000, "wide", half_size=False, batch_size=32, bucket_share=0.3),
+        Phase(55_000, "words", half_size=False, batch_size=32),
+        Phase(80_000, "wide", half_size=False, batch_size=32, bucket_share=0.3),
     )
     length: float = 1.0
-    samples: int = 380_000
+    samples: int = 345_000
     pictures: int = 16_384
     uses_per_picture: int = 8
     batch_scale: int = 1
