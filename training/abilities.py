@@ -11,7 +11,7 @@ from compel import CompelForSDXL
 
 from training.bench import Bench, Figures, Measured
 from training.captions import with_article
-from training.exams import held_out_prompts, plain_prompt, subjects_exam
+from training.exams import held_out_prompts, plain_prompt, subjects_exam, two_subjects_exam
 from training.intervals import estimate
 from training.measures import centre, colour_share, extent, name_background, sharpness, subject_mask
 from training.subjects import COLOURS
@@ -22,18 +22,25 @@ CROPS = {"none": (0, 0), "left": (0, 64), "top": (64, 0)}
 
 
 def measure_guidance(bench: Bench) -> Measured:
-    """Subjects right at guidance 1 and 5, of the same prompts and seeds; at 5 the first exam's own pictures."""
-    exam = subjects_exam(bench.config, bench.config.evaluate.prompts)
-    at_1 = bench.draw("guidance-1", exam.prompts, guidance_scale=1.0)
-    at_5 = bench.draw("subjects-0", exam.prompts)
-    right_1, right_5 = (np.array(exam.judge(pictures, bench.judges)["subject"], float) for pictures in (at_1, at_5))
-    return Measured(
-        {
-            **estimate("guidance_1_subject_percent", right_1.tolist(), scale=100),
-            **estimate("guidance_5_subject_percent", right_5.tolist(), scale=100),
-            **estimate("guidance_gain", (right_5 - right_1).tolist(), scale=100),
+    """Subjects right at guidance 1 and 5, alone and in twos, of the same prompts and seeds; at 5 the exams' pictures.
+
+    The gain is of all prompts: a lone subject is right nearly always, so that hardly anything is left to be gained.
+    """
+    settings = bench.config.evaluate
+    asked = {"subject": subjects_exam(bench.config, settings.prompts)}
+    asked["both"] = two_subjects_exam(bench.config, settings.prompts_of_a_word)
+    figures: Figures = {}
+    gains: list[float] = []
+    for name, exam in asked.items():
+        drawn = {
+            1: bench.draw(f"guidance-1-{exam.name}", exam.prompts, guidance_scale=1.0),
+            5: bench.draw(f"{exam.name}-0", exam.prompts),
         }
-    )
+        right = {scale: np.array(exam.judge(drawn[scale], bench.judges)[name], float) for scale in drawn}
+        for scale, answers in right.items():
+            figures |= estimate(f"guidance_{scale}_{name}_percent", answers.tolist(), scale=100)
+        gains += (right[5] - right[1]).tolist()
+    return Measured(figures | estimate("guidance_gain", gains, scale=100))
 
 
 def measure_negative_prompt(bench: Bench) -> Measured:
@@ -41,8 +48,9 @@ def measure_negative_prompt(bench: Bench) -> Measured:
 
     As a control, with another colour's. `kept`: the border still has the colour; `share`: pixels near it.
     """
-    subjects = [subject for subject, _ in held_out_prompts(bench.config, bench.count, seed=11)]
-    prompts, seeds = [with_article(subject) for subject in subjects], bench.seeds(bench.count)
+    count = bench.config.evaluate.prompts // 2
+    subjects = [subject for subject, _ in held_out_prompts(bench.config, count, seed=11)]
+    prompts, seeds = [with_article(subject) for subject in subjects], bench.seeds(count)
     first = bench.draw("unnamed-background", prompts)
     seen = [name_background(picture) for picture in first]
     rows = [row for row, background in enumerate(seen) if background.kind != "scene"]

@@ -160,6 +160,8 @@ EXAMS: dict[str, str] = {
 MORE: tuple[tuple[str, str, str], ...] = (
     ("subject right at guidance 1", "guidance_1_subject_percent", " %"),
     ("subject right at guidance 5, same prompts and seeds", "guidance_5_subject_percent", " %"),
+    ("both of two subjects right at guidance 1", "guidance_1_both_percent", " %"),
+    ("both of two subjects right at guidance 5, same prompts and seeds", "guidance_5_both_percent", " %"),
     ("pictures of no named background, drawn again with a negative prompt", "negative_pictures", ""),
     ("their colour kept, its background as negative prompt", "negative_named_kept_percent", " %"),
     ("their colour kept, another background as negative prompt", "negative_control_kept_percent", " %"),
@@ -178,7 +180,7 @@ MORE: tuple[tuple[str, str, str], ...] = (
     ("autoencoder, reconstruction of composed pictures", "vae_psnr", " dB"),
     ("largest difference of a picture in fp32 and bf16", "bf16_largest_difference", " grey levels"),
     ("processor time of a picture", "picture_processor_seconds", " s"),
-    ("cores it was measured on", "picture_threads", ""),
+    ("threads that drew it fastest", "picture_threads", ""),
     ("edge judge on unseen composed pictures", "judge_subject_percent", " %"),
     ("edge judge on halves of pictures of two subjects", "judge_half_percent", " %"),
     ("edge judge refusing pictures of nothing", "judge_nothing_percent", " %"),

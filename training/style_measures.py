@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.layouts import NATIVE
 from training.measures import BORDER, LUMINANCE, backdrop, name_background, sharpness, subject_mask
 from training.pictures import Pixels
-from training.styles import ART_PIXELS, DARK, FRAME_COLOUR, FRAME_SHARE, SEPIA
+from training.styles import ART_BLOCK, DARK, FRAME_COLOUR, FRAME_SHARE, SEPIA
 from training.subjects import SUBJECTS, Background, Style
 
 VISIBLE, VISIBLE_SHARE = 18, 0.03
@@ -73,9 +73,8 @@ def _is_pixel_art(pixels: Pixels, background: Background) -> bool:
     side = NATIVE[0]
     grey = pixels.astype(np.float32).mean(-1)
     steps = np.abs(np.diff(grey, axis=1)).sum(0) + np.abs(np.diff(grey, axis=0)).sum(1)
-    borders = np.ceil(np.arange(1, ART_PIXELS) * side / ART_PIXELS).astype(int) - 1
     at_border = np.zeros(side - 1, bool)
-    at_border[borders] = True
+    at_border[ART_BLOCK - 1 :: ART_BLOCK] = True
     return bool(steps[at_border].mean() / max(steps[~at_border].mean(), 1e-6) > BLOCK_CONTRAST)
 
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from training.subjects import Style
 
-ART_PIXELS = 20
+ART_BLOCK = 8
+"""Pixels of a side of one block of pixel art: one block is one latent, so that the model can draw it."""
 POSTER_LEVELS = 3
 FRAME_SHARE = 0.0625
 FRAME_COLOUR = (0.96, 0.93, 0.86)
@@ -87,11 +88,8 @@ def style_pictures(pictures: Tensor, style: Style) -> Tensor:
         matrix = torch.tensor(SEPIA, device=pictures.device) * 0.9
         return torch.einsum("rc,bchw->brhw", matrix, pictures).clamp(0, 1)
     if style == "pixel art":
-        height, width = pictures.shape[2:]
-        block = min(height, width) / ART_PIXELS
-        size = (round(height / block), round(width / block))
-        small = functional.interpolate(pictures, size, mode="area")
-        return functional.interpolate((small * 7).round() / 7, (height, width), mode="nearest")
+        small = functional.avg_pool2d(pictures, ART_BLOCK)
+        return functional.interpolate((small * 7).round() / 7, scale_factor=ART_BLOCK, mode="nearest")
     if style == "blurry":
         return blur(pictures, min(pictures.shape[2:]) * 0.03)
     if style == "poster":

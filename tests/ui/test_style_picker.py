@@ -101,7 +101,7 @@ def test_a_model_that_draws_no_style_well_says_so_at_the_styles(drawn: Draw) -> 
     show = next(show for part, show in fields.followers if part is picker)
     assert "seven style words of its own" in picker.props["note"]
     models = fields.manager.library.checkpoints
-    assert "画不好" in show(models["demo"], "zh-CN")["note"]
+    assert "七个风格词" in show(models["demo"], "zh-CN")["note"]
     assert show(models["big"], "en")["note"] == ""
 
 
