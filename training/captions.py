@@ -1,7 +1,6 @@
 """Say a layout in words: size, colour and name of the subject, its place, the style, the background.
 
-What is not canonical is said, so that a bare prompt has one meaning; how it is said varies. Only of a picture that is
-partly said one subject is named, and no place.
+What is not canonical is always said, so that a bare prompt has one meaning; how it is said varies.
 """
 
 from __future__ import annotations
@@ -83,10 +82,7 @@ def caption(layout: Layout, rng: np.random.Generator) -> str:
     bare = rng.random() < 0.2
     nouns = [_noun(placement, rng, sized=len(layout.placements) == 1) for placement in layout.placements]
     nouns = nouns if bare else [with_article(noun) for noun in nouns]
-    if layout.is_partly_said:
-        text = _pick(nouns, rng)
-    else:
-        text = _join(nouns, rng) if len(nouns) == 2 else nouns[0] + _position(layout.placements[0], rng)
+    text = _join(nouns, rng) if len(nouns) == 2 else nouns[0] + _position(layout.placements[0], rng)
     ending = ""
     if layout.style:
         if not bare and rng.random() < 0.6:

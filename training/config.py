@@ -104,7 +104,7 @@ class BaseConfig(DiffusionConfig):
     channels: tuple[int, ...] = (48, 96, 192)
     save_minutes: float = 3.0
     captions_per_picture: int = 3
-    decay_from: float = 0.8
+    decay_from: float = 0.75
     ema_decay: float = 0.998
     hidden_1: int = 80
     hidden_2: int = 112
@@ -115,10 +115,10 @@ class BaseConfig(DiffusionConfig):
         Phase(50_000, "words", half_size=True, batch_size=32),
         Phase(55_000, "words", half_size=False, batch_size=32),
         Phase(80_000, "wide", half_size=False, batch_size=32, bucket_share=0.3),
-        Phase(30_000, "last", half_size=False, batch_size=32, bucket_share=0.15),
+        Phase(40_000, "last", half_size=False, batch_size=32, bucket_share=0.15),
     )
     length: float = 1.0
-    samples: int = 375_000
+    samples: int = 385_000
     pictures: int = 16_384
     uses_per_picture: int = 8
     batch_scale: int = 1

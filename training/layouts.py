@@ -51,8 +51,6 @@ class Mix:
 
     Styles and crops are for pictures of one subject, as two are small already.
     free: any size, place and scenery instead of the canonical ones.
-    hushed: of the pictures of two subjects or of one aside: captions that name one subject and no place. What a picture
-    shows already then says where the other is, as in inpainting.
     """
 
     two_subjects: float
@@ -64,14 +62,13 @@ class Mix:
     detailed: float = 0.0
     cropped: float = 0.0
     free: float = 0.0
-    hushed: float = 0.0
 
 
 MIXES: dict[str, Mix] = {
     "shapes": Mix(two_subjects=0.06, sized=0.2, aside=0.06, repainted=0.3, styled=0.12),
     "words": Mix(0.18, sized=0.26, aside=0.1, repainted=0.35, styled=0.22, soft=0.04, detailed=0.04, cropped=0.04),
     "wide": Mix(0.22, 0.28, 0.12, 0.35, styled=0.2, soft=0.08, detailed=0.1, cropped=0.15, free=0.5),
-    "last": Mix(0.24, 0.26, 0.14, 0.35, styled=0.38, soft=0.1, detailed=0.1, cropped=0.25, free=0.4, hushed=0.4),
+    "last": Mix(0.24, 0.26, 0.12, 0.35, styled=0.42, soft=0.1, detailed=0.1, cropped=0.25, free=0.4),
 }
 
 
@@ -113,9 +110,7 @@ def sample_layout(mix: Mix, width: int, height: int, held_out: HeldOut, rng: np.
         crop = (8 * int(rng.integers(reach[0] + 1)), 8 * int(rng.integers(reach[1] + 1)))
     if not styled and (draw := rng.random()) < mix.soft + mix.detailed:
         detail = float(rng.choice((0.125, 0.2, 0.25, 0.35, 0.5) if draw < mix.soft else (1.5, 2, 3, 4)))
-    is_aside = len(placements) == 2 or abs(placements[0].x - 0.5) > 0.15
-    hushed = is_aside and rng.random() < mix.hushed
-    return Layout(width, height, background, placements, style, scenery, crop, detail, hushed)
+    return Layout(width, height, background, placements, style, scenery, crop, detail)
 
 
 def _one_placement(

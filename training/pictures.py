@@ -40,7 +40,6 @@ class Layout:
 
     crop: (top, left) in pixels; the picture is a window of a larger one whose top left part is the uncropped picture.
     detail: side of the original over the picture's; below one the picture is soft.
-    is_partly_said: the caption names one subject only, and not its place.
     """
 
     width: int
@@ -51,7 +50,6 @@ class Layout:
     scenery: Scenery = CANONICAL
     crop: tuple[int, int] = (0, 0)
     detail: float = 1.0
-    is_partly_said: bool = False
 
     @property
     def time_ids(self) -> tuple[int, ...]:
