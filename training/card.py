@@ -107,6 +107,8 @@ The edge judge names subjects. It sees grey-scale edges only, is trained on comp
 
 - It knows no other subject and no verb; unknown words are cut into pieces that mean nothing to it.
 - Three or more subjects were not trained.
+- What a prompt leaves unsaid is the middle. To paint something into the empty half of a picture, say "on the right":
+  "a cat" alone becomes the half of a cat that stands in the middle.
 - Fine detail is limited by the autoencoder.
 - Guidance far above 5 (12, say) brings noise and over-saturates.
 
@@ -169,6 +171,7 @@ MORE: tuple[tuple[str, str, str], ...] = (
     ("pixels near that colour, another background as negative prompt", "negative_control_share_percent", " %"),
     ("weights of a word", "weights", ""),
     ("strengths of image to image", "strengths", ""),
+    ('the right half inpainted with "a cat" alone', "inpainted_bare_side_percent", " %"),
     ("held-out subjects inpainted beside another one, by name and side", "inpainted_pairs_percent", " %"),
     ("values of `original_size`", "original_sizes", ""),
     ("sharpness of their pictures", "sharpness_by_original_size", ""),

@@ -15,7 +15,7 @@ from training.exams import held_out_prompts, paired, plain_prompt
 from training.intervals import estimate
 from training.layouts import NATIVE, canonical_single
 from training.measures import centre, square, subject_mask
-from training.pictures import Pixels
+from training.pictures import Layout, Pixels
 from training.sampling import sibling
 from training.subjects import PLAIN, Background
 
@@ -23,6 +23,9 @@ STRENGTHS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 COLUMNS = 8
 SHEET_PAIRS = 32
 PAINTED = "cat"
+RIGHT_HALF = (slice(None), slice(NATIVE[0] // 2, None))
+# A square of a little more than half the area.
+MIDDLE_HALF = (slice(36, 220), slice(36, 220))
 NEIGHBOURS = ("apple", "car", "star", "house", "frog")
 
 
@@ -46,28 +49,29 @@ def measure_strength(bench: Bench) -> Measured:
 
 
 def measure_inpainting(bench: Bench) -> Measured:
-    """Subjects seen in the right half, painted beside another one that stands on the left.
+    """Subjects seen where half of another subject's picture was painted over: its middle, or the half beside it.
 
-    Cats by three prompts, from the fullest to the bare one, and held-out pairs by the fullest.
+    Cats by the bare prompt in the middle; at the right with and without their place; held-out pairs at the right.
     """
     grounds = [PLAIN[index % len(PLAIN)] for index in range(bench.count)]
     neighbours = [NEIGHBOURS[index % len(NEIGHBOURS)] for index in range(bench.count)]
-    cats = [PAINTED] * bench.count
-    prompts = {
-        "side": [f"a cat on the right {background_phrases(ground)[0]}" for ground in grounds],
-        "background": [plain_prompt(PAINTED, ground) for ground in grounds],
-        "bare": ["a cat"] * bench.count,
-    }
-    figures: Figures = {}
-    for name, asked in prompts.items():
-        _, pictures = _inpaint(bench, f"inpaint-{name}", asked, neighbours, grounds)
-        figures |= estimate(f"inpainted_{name}_percent", _seen(bench, pictures, cats, grounds), scale=100)
+    bare, cats = [f"a {PAINTED}"] * bench.count, [PAINTED] * bench.count
+    alone = [canonical_single(neighbour, ground) for neighbour, ground in zip(neighbours, grounds, strict=True)]
+    _, pictures = _inpaint(bench, "inpaint-middle", bare, alone, MIDDLE_HALF)
+    figures = estimate("inpainted_middle_percent", _seen(bench, pictures, cats), scale=100)
+    aside = _with_room(neighbours, grounds)
+    placed = [f"a {PAINTED} on the right {background_phrases(ground)[0]}" for ground in grounds]
+    for name, asked in (("side", placed), ("bare_side", bare)):
+        _, pictures = _inpaint(bench, f"inpaint-{name}", asked, aside, RIGHT_HALF)
+        seen = _seen(bench, _painted_squares(pictures, grounds), cats)
+        figures |= estimate(f"inpainted_{name}_percent", seen, scale=100)
     pairs = held_out_prompts(bench.config, bench.count, plain=True, seed=12)
     held_out, grounds = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     asked = [f"{with_article(subject)} on the right {background_phrases(ground)[0]}" for subject, ground in pairs]
-    neighbours = [PAINTED if subject != PAINTED else "apple" for subject in held_out]
-    source, pictures = _inpaint(bench, "inpaint-pairs", asked, neighbours, grounds)
-    figures |= estimate("inpainted_pairs_percent", _seen(bench, pictures, held_out, grounds), scale=100)
+    aside = _with_room([PAINTED if subject != PAINTED else "apple" for subject in held_out], grounds)
+    source, pictures = _inpaint(bench, "inpaint-pairs", asked, aside, RIGHT_HALF)
+    seen = _seen(bench, _painted_squares(pictures, grounds), held_out)
+    figures |= estimate("inpainted_pairs_percent", seen, scale=100)
     return Measured(figures, {"inpaint": before_and_after(source, pictures, asked)})
 
 
@@ -87,15 +91,20 @@ def painted_square(picture: Pixels, background: Background) -> Pixels:
     return square(picture, left, round(y * picture.shape[0]))
 
 
-def _inpaint(
-    bench: Bench, name: str, prompts: list[str], neighbours: list[str], grounds: list[Background]
-) -> tuple[Pixels, Pixels]:
-    """Paint over the right half of pictures whose subject stands on the left: sources and results."""
+def _with_room(neighbours: list[str], grounds: list[Background]) -> list[Layout]:
+    """Place subjects on the left and leave the right half to be painted."""
     layouts = [paired(neighbour, PAINTED, ground) for neighbour, ground in zip(neighbours, grounds, strict=True)]
-    source = bench.composed([replace(layout, placements=layout.placements[:1]) for layout in layouts])
+    return [replace(layout, placements=layout.placements[:1]) for layout in layouts]
+
+
+def _inpaint(
+    bench: Bench, name: str, prompts: list[str], layouts: list[Layout], painted: tuple[slice, slice]
+) -> tuple[Pixels, Pixels]:
+    """Paint over rows and columns of pictures of the layouts: sources and results."""
+    source = bench.composed(layouts)
     width, height = NATIVE
     mask = np.zeros((height, width), np.uint8)
-    mask[:, width // 2 :] = 255
+    mask[painted] = 255
     rows = {
         "prompt": prompts,
         "image": [Image.fromarray(picture) for picture in source],
@@ -106,6 +115,9 @@ def _inpaint(
     return source, bench.call(name, pipeline, rows, seeds, strength=1.0, width=width, height=height)
 
 
-def _seen(bench: Bench, pictures: Pixels, wanted: list[str], grounds: list[Background]) -> list[float]:
-    squares = np.stack([painted_square(picture, ground) for picture, ground in zip(pictures, grounds, strict=True)])
+def _painted_squares(pictures: Pixels, grounds: list[Background]) -> Pixels:
+    return np.stack([painted_square(picture, ground) for picture, ground in zip(pictures, grounds, strict=True)])
+
+
+def _seen(bench: Bench, squares: Pixels, wanted: list[str]) -> list[float]:
     return [float(name == want) for name, want in zip(bench.judges.subjects.names(squares), wanted, strict=True)]
