@@ -106,8 +106,7 @@ def sample_layout(mix: Mix, width: int, height: int, held_out: HeldOut, rng: np.
     style = STYLES[int(rng.integers(len(STYLES)))] if styled else ""
     crop, detail = (0, 0), 1.0
     if len(placements) == 1 and rng.random() < mix.cropped:
-        reach = [int(MARGIN * side) // 8 for side in (height, width)]
-        crop = (8 * int(rng.integers(reach[0] + 1)), 8 * int(rng.integers(reach[1] + 1)))
+        crop = _choose_crop(width, height, rng)
     if not styled and (draw := rng.random()) < mix.soft + mix.detailed:
         detail = float(rng.choice((0.125, 0.2, 0.25, 0.35, 0.5) if draw < mix.soft else (1.5, 2, 3, 4)))
     return Layout(width, height, background, placements, style, scenery, crop, detail)
@@ -170,6 +169,12 @@ def _choose_colour(subject: str, share: float, held_out: HeldOut, rng: np.random
         return ""
     colours = [name for name in SUBJECT_COLOURS if not is_colour_held_out(subject, name, held_out.colours)]
     return colours[int(rng.integers(len(colours)))]
+
+
+def _choose_crop(width: int, height: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Cut off (top, left) pixels, as often at one side alone as at both, so that the two are told apart."""
+    top, left = (8 * int(rng.integers(1, int(MARGIN * side) // 8 + 1)) for side in (height, width))
+    return ((top, left), (top, left), (top, 0), (0, left))[int(rng.integers(4))]
 
 
 def _tint(rng: np.random.Generator, deviation: float) -> tuple[float, float, float]:
