@@ -177,6 +177,8 @@ MORE: tuple[tuple[str, str, str], ...] = (
     ("sharpness of their pictures", "sharpness_by_original_size", ""),
     ("sharpness over that of clean pictures, base alone", "sharpness_share_base", ""),
     ("sharpness over that of clean pictures, with the refiner", "sharpness_share_refiner", ""),
+    ("the same of noised clean pictures that the base finished", "sharpness_finished_by_base", ""),
+    ("the same of noised clean pictures that the refiner finished", "sharpness_finished_by_refiner", ""),
     ("clean pictures noised to 0.8, finished by the base, against the autoencoder's", "psnr_finished_by_base", " dB"),
     ("the same finished by the refiner", "psnr_finished_by_refiner", " dB"),
     ("gain of the refiner against the clean picture itself", "psnr_gain_of_refiner_to_clean", " dB"),

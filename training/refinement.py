@@ -26,8 +26,9 @@ LAST_STEPS: dict[str, Any] = {"denoising_start": SWITCH}
 def measure_refiner(bench: Bench) -> Measured:
     """Sharpness of pictures drawn from noise, and closeness to clean pictures that were noised to the switch.
 
-    Sharpness is given over that of the clean picture of the same prompt: above one it would be noise. Closeness is the
-    PSNR against the clean picture as the autoencoder gives it back, which no UNet can better.
+    Sharpness is given over that of the clean picture of the same prompt; guidance alone takes it above one, and noise
+    would, too. So closeness is measured beside it: the PSNR against the clean picture as the autoencoder gives it back,
+    which no UNet can better.
     """
     pairs = held_out_prompts(bench.config, bench.count, plain=True, seed=7)
     prompts = [plain_prompt(*pair) for pair in pairs]
@@ -44,10 +45,13 @@ def measure_refiner(bench: Bench) -> Measured:
     }
     sharp = {name: _sharpness(p) / _sharpness(target) for name, p in (("base", alone), ("refiner", refined))}
     close = {name: _psnr(pictures, target) for name, pictures in finished.items()}
+    kept = {name: _sharpness(pictures) / _sharpness(target) for name, pictures in finished.items()}
     figures: Figures = {
         **estimate("sharpness_share_base", sharp["base"].tolist(), 3),
         **estimate("sharpness_share_refiner", sharp["refiner"].tolist(), 3),
         **estimate("sharper_with_refiner_percent", (sharp["refiner"] > sharp["base"]).tolist(), scale=100),
+        **estimate("sharpness_finished_by_base", kept["base"].tolist(), 3),
+        **estimate("sharpness_finished_by_refiner", kept["refiner"].tolist(), 3),
         **estimate("psnr_finished_by_base", close["base"].tolist(), 2),
         **estimate("psnr_finished_by_refiner", close["refiner"].tolist(), 2),
         **estimate("psnr_gain_of_refiner", (close["refiner"] - close["base"]).tolist(), 2),
