@@ -287,15 +287,17 @@ def test_a_part_that_the_kind_lacks_is_named(files: dict[Kind, Path], configs: P
         load_single_file_part("text_encoder", files["refiner"], torch.float32, configs)
 
 
-def test_a_file_of_another_kind_is_refused_before_it_is_read(configs: Path) -> None:
+def test_a_file_of_another_kind_is_refused_before_it_is_read(configs: Path, tmp_path: Path) -> None:
     vae = DEMO / "vae" / "diffusion_pytorch_model.safetensors"
     for load in (index_of, scheduler_config_of):
         with pytest.raises(ModelError, match="is an SDXL VAE, not an SDXL checkpoint or"):
             load(vae, configs)
     with pytest.raises(ModelError, match="is an SDXL VAE, not an SDXL checkpoint or"):
         load_single_file_part("unet", vae, torch.float32, configs)
+    unet, shards = tmp_path / "unet.safetensors", (DEMO / "refiner" / "unet").glob("*.safetensors")
+    save_file({key: tensor for shard in shards for key, tensor in load_file(shard).items()}, unet)
     with pytest.raises(ModelError, match="is a UNet alone, not an SDXL VAE"):
-        load_single_file_vae(DEMO / "refiner" / "unet" / "diffusion_pytorch_model.safetensors", torch.float32, configs)
+        load_single_file_vae(unet, torch.float32, configs)
 
 
 def test_a_file_cut_short_is_refused(files: dict[Kind, Path], configs: Path, tmp_path: Path) -> None:
