@@ -344,6 +344,7 @@ def test_a_saved_picture_fills_the_inputs_again(page: Page, outputs: Path) -> No
     visible(page, "button.generate").click()
     expect(visible(page, ".sentence")).to_contain_text("Done in", timeout=40_000)
     first = shown_picture(page)
+    seed = re.findall(r"Seed\s*(\d+)", visible(page, ".facts").inner_text())[0]
     saved = max(outputs.rglob("*.png"), key=lambda file: file.stat().st_mtime)
     page.reload()
     expect(visible(page, "button.generate")).to_be_enabled()
@@ -353,6 +354,8 @@ def test_a_saved_picture_fills_the_inputs_again(page: Page, outputs: Path) -> No
         page.get_by_role("button", name="Read a PNG").locator("visible=true").click()
     chooser.value.set_files(saved)
     expect(visible(page, ".prompt textarea")).to_have_value("a robot on a red background")
+    visible(page, ".section-seed > .label-wrap").click()
+    expect(visible(page, ".section-seed input")).to_have_value(seed)
     visible(page, "button.generate").click()
     expect(visible(page, ".sentence")).to_contain_text("Done in", timeout=40_000)
     assert (shown_picture(page) == first).all(), "the same settings draw the same picture"
