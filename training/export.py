@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from training.autoencoder import load_autoencoder
 from training.base import shipped_vae
+from training.captions import background_phrases
 from training.checkpoint import load_checkpoint
 from training.config import Config
 from training.fit_preview import composed_pictures, write_latent_rgb
@@ -22,7 +23,7 @@ from training.judge import export_judge, load_judge
 from training.networks import make_refiner_unet
 from training.refiner import load_base_average
 from training.sampling import make_pipeline, make_scheduler
-from training.subjects import COLOURS, SCENES, SIZE_WORDS, STYLES, SUBJECT_COLOURS, SUBJECTS
+from training.subjects import COLOURS, SCENES, SIZE_WORDS, STYLES, SUBJECT_COLOURS, SUBJECTS, Background
 from training.tokenizer import load_tokenizers
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,7 @@ def vocabulary() -> dict[str, list[str]]:
         "repaintable": [name for name, subject in SUBJECTS.items() if subject.repaint],
         "subject_colours": list(SUBJECT_COLOURS),
         "colours": list(COLOURS),
-        "gradients": list(COLOURS),
-        "checked": list(COLOURS),
+        "backgrounds": [background_phrases(Background(kind, "blue"))[0] for kind in ("plain", "gradient", "checked")],
         "scenes": [phrase for phrases in SCENES.values() for phrase in phrases],
         "styles": list(STYLES),
         "sizes": [word for words in SIZE_WORDS.values() for word in words],
