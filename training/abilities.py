@@ -46,7 +46,8 @@ def measure_guidance(bench: Bench) -> Measured:
 def measure_negative_prompt(bench: Bench) -> Measured:
     """Backgrounds that come unasked, drawn again with that colour's background as negative prompt.
 
-    As a control, with another colour's. `kept`: the border still has the colour; `share`: pixels near it.
+    As a control, with a subject as negative prompt that was not asked for: any negative prompt changes a picture.
+    `kept`: the border still has the colour; `share`: pixels near it.
     """
     count = bench.config.evaluate.prompts // 2
     subjects = [subject for subject, _ in held_out_prompts(bench.config, count, seed=11)]
@@ -58,15 +59,14 @@ def measure_negative_prompt(bench: Bench) -> Measured:
     if not rows:
         return Measured(figures)
     colours = [seen[row].name for row in rows]
-    names = list(COLOURS)
-    others = [names[(names.index(colour) + len(names) // 2) % len(names)] for colour in colours]
+    named = [f"{colour} background" for colour in colours]
+    control = [with_article(subjects[row - 1]) for row in rows]
+    without = [colour_share(first[row], COLOURS[colour]) for row, colour in zip(rows, colours, strict=True)]
+    figures |= estimate("negative_none_share_percent", without, scale=100)
     kept: dict[str, np.ndarray] = {}
     share: dict[str, np.ndarray] = {}
-    for arm, negatives in (("named", colours), ("control", others)):
-        asked = {
-            "prompt": [prompts[row] for row in rows],
-            "negative_prompt": [f"{colour} background" for colour in negatives],
-        }
+    for arm, negatives in (("named", named), ("control", control)):
+        asked = {"prompt": [prompts[row] for row in rows], "negative_prompt": negatives}
         pictures = bench.draw_rows(f"negative-{arm}", asked, [seeds[row] for row in rows])
         kept[arm] = np.array([name_background(p).name == c for p, c in zip(pictures, colours, strict=True)], float)
         share[arm] = np.array([colour_share(p, COLOURS[c]) for p, c in zip(pictures, colours, strict=True)])

@@ -145,7 +145,7 @@ class RefinerConfig(DiffusionConfig):
     """The refiner: same VAE and second text encoder, low noise only, aesthetic score in place of the target size."""
 
     minutes: float = 1e6
-    samples: int = 90_000
+    samples: int = 120_000
     learning_rate: float = 9e-4
     channels: tuple[int, ...] = (48, 96, 128)
     max_timestep: int = 200
@@ -155,7 +155,7 @@ class RefinerConfig(DiffusionConfig):
     offset_noise: float = 0.0
     drop_to_zeros: float = 0.0
     drop_to_empty: float = 0.1
-    pictures: int = 8000
+    pictures: int = 6000
     blurred_share: float = 0.35
 
 
