@@ -70,7 +70,7 @@ def preview_share(side: int, repeats: int = 100) -> float:
     scheduler = EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     preview = LatentPreview(torch.rand(4, 3), torch.rand(3))
     noise_pred, latents = torch.randn(2, 8, 4, side // 8, side // 8)
-    level = noise_level(scheduler, torch.tensor(500), latents)
+    level = noise_level(scheduler, torch.tensor(500))
     taken = []
     for _ in range(repeats):
         start = time.process_time()

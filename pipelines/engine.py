@@ -5,6 +5,7 @@ All torch work of a device happens on this one thread; everybody else submits an
 
 import logging
 import threading
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,10 @@ from pipelines.diffusion.pace import Pace
 from pipelines.diffusion.previewers import Previewers
 from pipelines.diffusion.previews import StepReporter
 from pipelines.diffusion.run import Run
+from pipelines.diffusion.steps.call import Call, predict
+from pipelines.diffusion.steps.company import Companies, Seat
+from pipelines.diffusion.steps.costs import Costs
+from pipelines.diffusion.steps.lanes import Lanes
 from pipelines.healing import Healer
 from pipelines.job import Job
 from pipelines.line import Line, Turn
@@ -32,6 +37,7 @@ from pipelines.schema.events import Loading, Notice, Noticed, Saving
 from pipelines.schema.models import AddOn, Selection
 from pipelines.schema.settings import Settings
 from pipelines.tasks import TASKS
+from pipelines.tasks.task import most_area
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +79,9 @@ class Engine:
         """The checkpoint of the last job that was prepared."""
         self.previewers = Previewers(decoder, self.components.fetch, self.components.device, self.components.dtype)
         self.pace = Pace(self.components.device)
+        self.costs = Costs(self.components.device)
+        self.companies = Companies(self.costs)
+        self.lanes = Lanes(torch.get_num_threads()) if self.components.device.type == "cpu" else None
         self.healer = Healer(self.components)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
@@ -84,14 +93,15 @@ class Engine:
         self.line.close()
         self._thread.join()
         self.saver.close()
+        if self.lanes is not None:
+            self.lanes.close()
 
     @torch.inference_mode()
     def _work(self) -> None:
         try:
             if self._get_ready():
                 while turns := self.line.next_turns():
-                    for turn in turns:
-                        self._guard(turn)
+                    self._take_turns(turns)
         finally:
             self.line.close()
             for turn in self.line.running():
@@ -129,15 +139,78 @@ class Engine:
                         raise
                 self.healer.climb()
 
-    def _guard(self, turn: Turn) -> None:
-        """Does a piece of one job's work; whatever that raises ends this job and no other."""
+    def _take_turns(self, turns: list[Turn]) -> None:
+        """One piece of each job's work; steps that gain by it are taken together, with those of guests."""
+        hosts: list[Turn] = []
+        for turn in turns:
+            if self._is_at_step(turn):
+                hosts.append(turn)
+            else:
+                self._guard(turn)
+        if len(hosts) == 1 and len(self.line.running()) == 1:
+            self._guard(hosts[0])
+            return
+        guests = [turn for turn in self.line.running() if turn not in turns and self._is_at_step(turn)]
+        seats = [[self._seat(turn) for turn in some] for some in (hosts, guests)]
+        for company in self.companies.form(
+            *seats, most_area=max((most_area(turn.selection.model) for turn in hosts), default=0)
+        ):
+            self._step_together(company)
+
+    def _is_at_step(self, turn: Turn) -> bool:
+        """Whether nothing but a step is to be done for the job."""
+        work: Work | None = turn.work
+        if work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None:
+            return False
+        return self.components.holds(work.run.locate()[0].expert)
+
+    def _seat(self, turn: Turn) -> Seat:
+        call, expert = turn.work.run.ask(), turn.work.run.locate()[0].expert
+        kind = (call.kind, turn.selection.adapters(expert.name))
+        height, width = call.sample.shape[-2:]
+        return Seat((turn, call), turn.job.owner, kind, len(call.sample), height * width)
+
+    def _step_together(self, company: list[Seat]) -> None:
+        """One UNet call for all; when it fails, nothing has happened yet, and each takes its step alone."""
+        turns, calls = zip(*(seat.key for seat in company), strict=True)
+        predictions: list[torch.Tensor] = []
+        if len(company) > 1:
+            try:
+                predictions = self._predict(turns[0], calls, company[0].kind)
+            except Exception as error:  # noqa: BLE001 -- whoever's fault it is meets it again, alone
+                log.warning("a step of %d jobs failed, each takes it alone (%s)", len(company), type(error).__name__)
+                if is_out_of_memory(error):
+                    self.companies.was_too_large(company)
+        if not predictions:
+            for turn in turns:
+                self._guard(turn)
+            return
+        for turn, prediction in zip(turns, predictions, strict=True):
+            self._guard(turn, prediction)
+
+    def _predict(self, turn: Turn, calls: Sequence[Call], kind: Hashable) -> list[torch.Tensor]:
+        """The UNet's answers to calls of jobs with the adapters of `turn`."""
+        expert = turn.work.run.locate()[0].expert
+        self.components.use_adapters(expert, turn.selection, self._reporter(turn.job))
+        memory = self.components.memory
+        lanes = self.lanes if memory.mode == "full" and not memory.fp8 else None  # hooks cannot be in two calls at once
+        with self.costs.measure(kind, sum(len(call.sample) for call in calls)):
+            predictions = predict(calls, lanes)
+        self.pace.keep()
+        return predictions
+
+    def _guard(self, turn: Turn, prediction: torch.Tensor | None = None) -> None:
+        """Does a piece of one job's work; whatever that raises ends this job and no other.
+
+        `prediction`: where the piece is a step and its UNet call was made in company.
+        """
         job = turn.job
         try:
             if job.is_cancelled:
                 raise Cancelled("the job was stopped")
             if turn.album.failure is not None:
                 raise turn.album.failure
-            self._advance(turn)
+            self._advance(turn, prediction)
             return
         except PipelineError as error:
             reason = without_frames(job, error)
@@ -146,10 +219,13 @@ class Engine:
             reason = RunError(f"the device failed while drawing ({type(error).__name__}); try again")
         self._end(turn, reason)  # out here the frames that held the tensors of the failed piece are gone
 
-    def _advance(self, turn: Turn) -> None:
+    def _advance(self, turn: Turn, prediction: torch.Tensor | None) -> None:
         """The job's next piece of work; what fails for want of memory or precision is mended and done again."""
         try:
-            self._do_next(turn)
+            if prediction is None:
+                self._do_next(turn)
+            else:
+                self._take(turn, prediction)
             return
         except PipelineError as error:
             if not isinstance(error, NumericalError):
@@ -184,10 +260,8 @@ class Engine:
             if not self.components.holds(segment.expert):
                 self._draw_anew(turn)
                 return
-            self.components.use_adapters(segment.expert, turn.selection, self._reporter(turn.job))
-            expert = work.run.advance()
-            self.pace.keep()
-            turn.job.post(work.reporter.report(expert))
+            seat = self._seat(turn)
+            self._take(turn, *self._predict(turn, [seat.key[1]], seat.kind))
             return
         if turn.is_last:
             turn.job.post(Saving())
@@ -198,6 +272,11 @@ class Engine:
         if len(work.pictures) == len(latents):
             self.saver.save(turn, work.pictures, work.run.steps)
             self._go_on(turn)
+
+    def _take(self, turn: Turn, prediction: torch.Tensor) -> None:
+        """The rest of a step, and word of it."""
+        work: Work = turn.work
+        turn.job.post(work.reporter.report(work.run.take(prediction)))
 
     def _go_on(self, turn: Turn) -> None:
         """The draw at hand is drawn: on to the job's next one, or off the device."""

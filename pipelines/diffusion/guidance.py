@@ -71,7 +71,7 @@ def guide(
     if settings.thresholding_ratio == 1:
         return guided
     scaled = scheduler.scale_model_input(latents, timestep).float()
-    kind, level = scheduler.config.prediction_type, noise_level(scheduler, timestep, latents)
+    kind, level = scheduler.config.prediction_type, noise_level(scheduler, timestep)
     picture = to_picture(guided.float(), scaled, level, kind)
     unguided = to_picture(positive.float(), scaled, level, kind)
     change = threshold(picture, unguided, settings.thresholding_ratio) - picture

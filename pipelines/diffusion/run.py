@@ -6,6 +6,7 @@ that of diffusers' SDXL pipelines, to the bit.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from pipelines.components.expert import Expert
 from pipelines.diffusion.conditioning import Conditioning
 from pipelines.diffusion.guidance import guide, is_guided, to_picture
 from pipelines.diffusion.schedulers import noise_level, step_options
+from pipelines.diffusion.steps.call import Call, DeepCache, predict
 from pipelines.schema.errors import NumericalError
 
 
@@ -25,9 +27,23 @@ class Segment:
     expert: Expert
     scheduler: Any
     timesteps: torch.Tensor
+    """Where the scheduler computes: on the host, so that no step waits for the device."""
     conditioning: Conditioning
     extra_channels: torch.Tensor | None = None
     """(pictures, channels, h/8, w/8): what its UNet sees beside the noisy latents, unscaled."""
+
+    deep_cache: DeepCache | None = None
+
+    @cached_property
+    def device_timesteps(self) -> torch.Tensor:
+        """The timesteps where the UNet computes, sent there once."""
+        return self.timesteps.to(self.expert.device)
+
+    def forget(self) -> None:
+        """Lets go of what was kept from step to step."""
+        self.conditioning.forget()
+        if self.deep_cache is not None:
+            self.deep_cache.features = None
 
 
 @dataclass(frozen=True)
@@ -92,24 +108,45 @@ class Run:
             position -= len(segment.timesteps)
         raise IndexError(f"the run has {self.total} steps, all of them done")
 
-    def advance(self) -> str:
-        """Takes one step and returns the name of the expert that took it."""
+    def ask(self) -> Call:
+        """What the next step asks of its UNet; asked again it is the same, and the run with it."""
         segment, position = self.locate()
-        if self.kept is not None and self.index > 0 and position == 0:
-            self.kept = self.kept.hand_over(self.latents, self.generators)
-        timestep = segment.timesteps[position]
-        guided = is_guided(segment.conditioning.guidance, self.index, self.total)
-        noise_pred = predict_noise(segment, self.latents, timestep, guided, self.index + 1)
-        before, scheduler = self.latents, segment.scheduler
-        level = noise_level(scheduler, timestep, before)
+        conditioning = segment.conditioning
+        guided = is_guided(conditioning.guidance, self.index, self.total)
+        sample = torch.cat([self.latents] * 2) if guided else self.latents
+        sample = segment.scheduler.scale_model_input(sample, segment.timesteps[position])
+        if segment.extra_channels is not None:
+            sample = torch.cat([sample, torch.cat([segment.extra_channels] * (2 if guided else 1))], dim=1)
+        share = conditioning.share(guided, self.index + 1)
+        cache = segment.deep_cache
+        is_shallow = cache is not None and cache.serves(position, len(sample))
+        return Call(segment.expert.unet, sample, segment.device_timesteps[position], share, cache, is_shallow)
+
+    def take(self, noise_pred: torch.Tensor) -> str:
+        """Takes the step that the UNet has predicted, (rows, 4, h/8, w/8), and returns the name of its expert."""
+        segment, position = self.locate()
+        timestep, before, scheduler = segment.timesteps[position], self.latents, segment.scheduler
+        if len(noise_pred) > len(before):
+            negative, positive = noise_pred.chunk(2)
+            noise_pred = guide(segment.conditioning.guidance, negative, positive, scheduler, timestep, before)
+        level = noise_level(scheduler, timestep)
         self.predicted = lambda: predict_picture(scheduler, noise_pred, level, before)
         options = step_options(scheduler, self.generators)
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
+        is_last = position + 1 == len(segment.timesteps)
         if self.kept is not None:
-            following = segment.timesteps[position + 1] if position + 1 < len(segment.timesteps) else None
+            following = None if is_last else segment.timesteps[position + 1]
             self.latents = self.kept.restore(self.latents, scheduler, following)
         self.index += 1
+        if is_last:
+            segment.forget()
+            if self.kept is not None and not self.is_done:
+                self.kept = self.kept.hand_over(self.latents, self.generators)
         return segment.expert.name
+
+    def advance(self) -> str:
+        """Takes one step alone and returns the name of the expert that took it."""
+        return self.take(predict([self.ask()])[0])
 
     def finish(self) -> torch.Tensor:
         """The scaled latents of the finished pictures; raises `NumericalError` when a step lost them."""
@@ -119,25 +156,6 @@ class Run:
                 "the denoising ended in NaN or infinity; another scheduler or less guidance may help", "latents"
             )
         return self.latents
-
-
-def predict_noise(
-    segment: Segment, latents: torch.Tensor, timestep: torch.Tensor, guided: bool, step: int
-) -> torch.Tensor:
-    """One UNet call, with classifier-free guidance (arXiv:2207.12598) as two rows per picture where it is on.
-
-    `step`, from 1, is counted over all segments: it says what prompts that change on the way say now.
-    """
-    copies = 2 if guided else 1
-    rows = segment.scheduler.scale_model_input(torch.cat([latents] * copies) if guided else latents, timestep)
-    if segment.extra_channels is not None:
-        rows = torch.cat([rows, torch.cat([segment.extra_channels] * copies)], dim=1)
-    conditioning = segment.conditioning
-    noise_pred = segment.expert.unet(rows, timestep, **conditioning.last(len(rows), step), return_dict=False)[0]
-    if not guided:
-        return noise_pred
-    negative, positive = noise_pred.chunk(2)
-    return guide(conditioning.guidance, negative, positive, segment.scheduler, timestep, latents)
 
 
 def predict_picture(

@@ -64,17 +64,17 @@ Whatever a name promises is set here, so that a checkpoint's configuration canno
 """
 
 
-def make_scheduler(request: GenerationRequest, config: dict[str, Any], device: torch.device) -> Any:
-    """A scheduler of its own for one run, as the request's sampling fields say, with its timesteps on `device`.
+def make_scheduler(request: GenerationRequest, config: dict[str, Any]) -> Any:
+    """A scheduler of its own for one run, as the request's sampling fields say, with its numbers on the host.
 
     Raises `InvalidRequest` for the few numbers of steps that diffusers' trailing spacing rounds to one step more.
     """
     scheduler = SCHEDULERS[request.scheduler][0].from_config(config, **make_overrides(request))
     if request.timesteps == "align_your_steps":
         timesteps = align_your_steps(scheduler.alphas_cumprod.numpy(), request.num_inference_steps)
-        scheduler.set_timesteps(timesteps=timesteps, device=device)
+        scheduler.set_timesteps(timesteps=timesteps)
     else:
-        scheduler.set_timesteps(request.num_inference_steps, device=device)
+        scheduler.set_timesteps(request.num_inference_steps)
     if (scheduler.timesteps < 0).any():
         rule = "must be one more or less: with trailing spacing this number would end before the first timestep"
         raise InvalidRequest("num_inference_steps", rule, request.num_inference_steps)
@@ -121,19 +121,19 @@ def begin_at(scheduler: Any, first: int) -> torch.Tensor:
     return scheduler.timesteps[first:]
 
 
-def noise_level(scheduler: Any, timestep: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1, in float32 on `like`'s device.
+def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1: two numbers in float32 on the host.
 
     They are those of the latents as `scale_model_input` gives them: alpha * picture + sigma * noise, with every
     scheduler. Ask before `step`, which moves the scheduler on.
     """
     if scheduler.init_noise_sigma != 1:  # Euler's family: latents are picture + sigma * noise, scaled for the UNet
-        alpha = scheduler.scale_model_input(torch.ones((), dtype=torch.float32, device=like.device), timestep)
+        alpha = scheduler.scale_model_input(torch.ones((), dtype=torch.float32), timestep)
         return alpha, (1 - alpha**2).sqrt()
     if hasattr(scheduler, "sigmas"):
-        sigma = scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0].to(like.device, torch.float32)
+        sigma = scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0].cpu().float()
         return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
-    alpha_squared = scheduler.alphas_cumprod[timestep.to(torch.long).cpu()].to(like.device, torch.float32)
+    alpha_squared = scheduler.alphas_cumprod[timestep.to(torch.long).cpu()].cpu().float()
     return alpha_squared.sqrt(), (1 - alpha_squared).sqrt()
 
 

@@ -1,6 +1,7 @@
 """What is known of a model's files before any weight is read: entries of the catalogue and of the model folders."""
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,6 +79,11 @@ class Selection:
     """With the weight of each."""
     embeddings: tuple[AddOn, ...] = ()
     """Textual inversions whose names stand in the prompts."""
+
+    def adapters(self, expert: str) -> tuple[Hashable, ...]:
+        """What tells the LoRAs that act on "base" or "refiner" from others, with the weight of each."""
+        loras = self.loras if expert == "base" else ()
+        return tuple((lora.source, lora.revision, lora.file, lora.stamp, weight) for lora, weight in loras)
 
     def entry(self, expert: str) -> ModelEntry | None:
         """The checkpoint of "base" or "refiner"."""
