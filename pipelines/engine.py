@@ -17,6 +17,7 @@ from pipelines.album import Ending
 from pipelines.components.expert import Expert
 from pipelines.components.loading import Report
 from pipelines.components.memory import is_out_of_memory
+from pipelines.components.tiny import TinyDecoders
 from pipelines.components.use import Use
 from pipelines.diffusion.conditioner import Conditioner
 from pipelines.diffusion.latents import decode_picture
@@ -77,7 +78,8 @@ class Engine:
         """What the studio starts with."""
         self.drawn_with = own.model.title
         """The checkpoint of the last job that was prepared."""
-        self.previewers = Previewers(decoder, self.components.fetch, self.components.device, self.components.dtype)
+        self.decoders = TinyDecoders(self.components.fetch, self.components.device, self.components.dtype)
+        self.previewers = Previewers(decoder, self.decoders)
         self.pace = Pace(self.components.device)
         self.costs = Costs(self.components.device)
         self.companies = Companies(self.costs)
@@ -312,8 +314,10 @@ class Engine:
         return Work(run, StepReporter(run, preview, turn.number, len(turn.drawings), turn.clock))
 
     def _decoder(self, turn: Turn, expert: Expert) -> tuple[Any, torch.dtype]:
-        """The VAE and its precision: its own, or float32 where that has overflowed."""
+        """The VAE and its precision: its own, or float32 where that has overflowed; for a draft a small one."""
         dtype = self.healer.decoding_dtype(turn)
+        if dtype is None and turn.selection.tiny is not None:
+            return self.decoders.get(turn.selection.tiny, self._reporter(turn.job)), self.decoders.dtype
         if dtype is None:
             return expert.vae, expert.vae_dtype
         return self.components.vae(Use(turn.selection, dtype), self._reporter(turn.job)), dtype

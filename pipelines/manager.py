@@ -264,7 +264,7 @@ class PipelineManager:
         missing = [(entry, parts) for entry, parts in wanted if not self.library.is_here(entry, parts)]
         for entry, _ in missing:
             if not self._may_use(entry):
-                field = "loras" if getattr(entry, "kind", "") == "lora" else "model"
+                field = {"lora": "loras", "preview": "draft"}.get(getattr(entry, "kind", ""), "model")
                 raise InvalidRequest(field, "must be on the studio's disk: its host allows no downloads", entry.name)
         return missing
 

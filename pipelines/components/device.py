@@ -1,6 +1,7 @@
 """Where the studio runs, in which precision, and so which model it starts with."""
 
 import platform
+import time
 
 import torch
 
@@ -8,6 +9,9 @@ from pipelines.components.library import Library
 from pipelines.schema.errors import ModelError
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.settings import Settings
+
+LEAST_GAIN = 1.3
+"""How much faster bfloat16 has to be on a CPU to be worth its rounding."""
 
 
 def choose_device(settings: Settings) -> torch.device:
@@ -25,10 +29,32 @@ def choose_device(settings: Settings) -> torch.device:
 
 
 def choose_dtype(settings: Settings, device: torch.device) -> torch.dtype:
-    """The precision asked for; else float16 on an accelerator (what SDXL ships in), float32 on a CPU."""
+    """The precision asked for; else float16 on an accelerator (what SDXL ships in), on a CPU the faster one."""
     if settings.dtype != "auto":
         return getattr(torch, settings.dtype)
-    return torch.float32 if device.type == "cpu" else torch.float16
+    if device.type != "cpu":
+        return torch.float16
+    return torch.bfloat16 if bfloat16_gain() >= LEAST_GAIN else torch.float32
+
+
+@torch.inference_mode()
+def bfloat16_gain() -> float:
+    """How many times as fast as float32 this CPU computes in bfloat16, measured in some 50 ms.
+
+    On a convolution and a linear layer of a UNet's sizes. Processors without such instructions are slower in it.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rows, kernel = torch.zeros(2, 128, 32, 32, dtype=dtype), torch.zeros(128, 128, 3, 3, dtype=dtype)
+        states, weight = torch.zeros(2048, 256, dtype=dtype), torch.zeros(512, 256, dtype=dtype)
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            torch.nn.functional.conv2d(rows, kernel, padding=1)
+            torch.nn.functional.linear(states, weight)
+            times.append(time.perf_counter() - started)
+        seconds[dtype] = min(times)
+    return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
 def choose_model(settings: Settings, device: torch.device, library: Library) -> tuple[ModelEntry, str]:

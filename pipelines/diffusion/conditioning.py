@@ -60,10 +60,11 @@ class Conditioning:
         stage = next((stage for stage in self.stages if step <= stage.last_step), self.stages[-1])
         key = id(stage.prompt_embeds)  # stages that say the same hold the same
         if key not in self._told:
-            rows = (stage.prompt_embeds, stage.text_embeds, self.time_ids)
-            if self.pictures > 1:
-                rows = tuple(tensor.repeat_interleave(self.pictures, dim=0) for tensor in rows)
-            self._told[key] = Told(*rows)
+            prompt_embeds, text_embeds, time_ids = (
+                tensor if self.pictures == 1 else tensor.repeat_interleave(self.pictures, dim=0)
+                for tensor in (stage.prompt_embeds, stage.text_embeds, self.time_ids)
+            )
+            self._told[key] = Told(prompt_embeds, text_embeds, time_ids)
             if len(self._told) > KEPT_STAGES:
                 self._told.popitem(last=False)
         self._told.move_to_end(key)

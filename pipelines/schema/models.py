@@ -45,6 +45,8 @@ class ModelEntry(Entry):
     """The name of the checkpoint that is its second expert where a request names none."""
     vae: str | None = None
     """The name of the VAE that takes the place of its own."""
+    tiny: str | None = "taesdxl"
+    """The name of the small autoencoder that decodes its drafts."""
     native_size: int = 1024
     latent_rgb: str | None = None
     """A file with the linear map from latents to colours that previews use."""
@@ -79,6 +81,8 @@ class Selection:
     """With the weight of each."""
     embeddings: tuple[AddOn, ...] = ()
     """Textual inversions whose names stand in the prompts."""
+    tiny: AddOn | None = None
+    """What decodes the pictures in place of the VAE, for a draft."""
 
     def adapters(self, expert: str) -> tuple[Hashable, ...]:
         """What tells the LoRAs that act on "base" or "refiner" from others, with the weight of each."""

@@ -125,6 +125,10 @@ class GenerationRequest(BaseModel):
         description="Computes the UNet's deep blocks only in every n-th step (DeepCache, arXiv:2312.00858): "
         "faster, and less exact; 1 is off, 3 usual.",
     )
+    draft: bool = Field(
+        default=False,
+        description="Decodes with a small autoencoder (TAESD, github.com/madebyollin/taesd): sooner done, and softer.",
+    )
     original_size: OptionalPair = Field(
         default=None,
         description="Micro-conditioning: height, width the picture claims to come from; empty: its own size.",

@@ -10,8 +10,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
 
+from pipelines.components import device as device_module
 from pipelines.components.cache import ComponentCache
-from pipelines.components.device import choose_device, choose_dtype, choose_model
+from pipelines.components.device import bfloat16_gain, choose_device, choose_dtype, choose_model
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
 from pipelines.components.use import Use
@@ -158,16 +159,23 @@ def test_without_an_accelerator_the_embedded_model_is_chosen_and_the_reason_give
     assert choose_model(Settings(model="demo"), torch.device("mps"), library)[0].name == "demo"
 
 
-def test_precision_follows_the_device_unless_it_is_asked_for() -> None:
-    assert choose_dtype(Settings(), CPU) is torch.float32
+def test_precision_follows_the_device_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gain, dtype in ((1.0, torch.float32), (2.0, torch.bfloat16)):
+        monkeypatch.setattr(device_module, "bfloat16_gain", lambda gain=gain: gain)
+        assert choose_dtype(Settings(), CPU) is dtype
+        assert choose_dtype(Settings(dtype="float32"), CPU) is torch.float32
     assert choose_dtype(Settings(), torch.device("cuda")) is torch.float16
     assert choose_dtype(Settings(dtype="bfloat16"), CPU) is torch.bfloat16
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:99", ""])
-def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+def test_what_bfloat16_gains_is_measured() -> None:
+    assert 0.01 < bfloat16_gain() < 100
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="device must be auto or one this machine has"):
-        choose_device(Settings(device=device))
+        choose_device(Settings(device=name))
 
 
 @pytest.mark.gpu

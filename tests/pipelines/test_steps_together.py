@@ -5,7 +5,7 @@ import random
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -190,7 +190,7 @@ def true_size_unet() -> Any:
     from pipelines.components.single_file import CONFIGS
 
     with torch.device("meta"):
-        return KeepingUNet.from_config(KeepingUNet.load_config(CONFIGS / "base", subfolder="unet"))
+        return cast(Any, KeepingUNet).from_config(KeepingUNet.load_config(CONFIGS / "base", subfolder="unet"))
 
 
 @pytest.mark.parametrize("pictures", [1, 3])

@@ -1,10 +1,11 @@
 """Cross-attention whose keys and values are taken from what the call is told; all else is diffusers' own."""
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import nn
 
 from pipelines.components.unet.told import Rows, Told
 
@@ -33,7 +34,8 @@ class KeepingAttention(AttnProcessor2_0):
         query = split_heads(attn, attn.to_q(hidden_states))
         attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=0.0, is_causal=False)
         attended = attended.transpose(1, 2).flatten(2).to(query.dtype)
-        attended = attn.to_out[1](attn.to_out[0](attended))
+        for layer in cast(nn.ModuleList, attn.to_out):
+            attended = layer(attended)
         if attn.residual_connection:
             attended = attended + hidden_states
         return attended if attn.rescale_output_factor == 1 else attended / attn.rescale_output_factor
@@ -41,7 +43,8 @@ class KeepingAttention(AttnProcessor2_0):
 
 def project(attn: Attention, told: Told) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values of a prompt: each (rows, 77*k, channels)."""
-    return attn.to_k(told.prompt_embeds), attn.to_v(told.prompt_embeds)
+    to_k, to_v = cast(nn.Module, attn.to_k), cast(nn.Module, attn.to_v)
+    return to_k(told.prompt_embeds), to_v(told.prompt_embeds)
 
 
 def split_heads(attn: Attention, states: torch.Tensor) -> torch.Tensor:

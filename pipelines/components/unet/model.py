@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -69,9 +69,9 @@ class KeepingUNet(UNet2DConditionModel):
         sample = self.conv_in(sample)
         first, last = self.down_blocks[0], self.up_blocks[-1]
         _, kept = first(sample, emb, **_for_block(first, arguments))
-        kept = (sample, *kept)[: len(last.resnets)]  # without what goes on to the next block
+        kept = (sample, *kept)[: len(cast(nn.ModuleList, last.resnets))]  # without what goes on to the next block
         sample = last(deep, temb=emb, res_hidden_states_tuple=kept, **_for_block(last, arguments))
-        return self.conv_out(self.conv_act(self.conv_norm_out(sample)))
+        return self.conv_out(cast(nn.Module, self.conv_act)(cast(nn.Module, self.conv_norm_out)(sample)))
 
 
 def note_deep(_block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
