@@ -89,9 +89,7 @@ def threshold(picture: torch.Tensor, unguided: torch.Tensor, ratio: float) -> to
     return torch.where(percentile > limit, picture.clamp(-percentile, percentile) * (limit / percentile), picture)
 
 
-def to_picture(
-    prediction: torch.Tensor, scaled: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], kind: str
-) -> torch.Tensor:
+def to_picture(prediction: torch.Tensor, scaled: torch.Tensor, level: tuple[float, float], kind: str) -> torch.Tensor:
     """The clean latents that a prediction implies (DDIM, arXiv:2010.02502, equation 9).
 
     `scaled`: latents as `scale_model_input` gives them; `level`: alpha and sigma from `noise_level`; `kind`: the
@@ -105,7 +103,7 @@ def to_picture(
     return (scaled - sigma * prediction) / alpha
 
 
-def from_picture(change: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], kind: str) -> torch.Tensor:
+def from_picture(change: torch.Tensor, level: tuple[float, float], kind: str) -> torch.Tensor:
     """How a prediction must change for `to_picture` to change by `change`."""
     alpha, sigma = level
     if kind == "sample":

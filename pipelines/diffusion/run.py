@@ -159,9 +159,8 @@ class Run:
 
 
 def predict_picture(
-    scheduler: Any, noise_pred: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], latents: torch.Tensor
+    scheduler: Any, noise_pred: torch.Tensor, level: tuple[float, float], latents: torch.Tensor
 ) -> torch.Tensor:
     """The clean latents that a step's prediction implies; `level`: that of the step, from `noise_level`."""
-    alpha, sigma = (part.to(latents.dtype) for part in level)
-    scaled = latents * alpha if scheduler.init_noise_sigma != 1 else latents  # as `scale_model_input` does
-    return to_picture(noise_pred, scaled, (alpha, sigma), scheduler.config.prediction_type)
+    scaled = latents * level[0] if scheduler.init_noise_sigma != 1 else latents  # as `scale_model_input` does
+    return to_picture(noise_pred, scaled, level, scheduler.config.prediction_type)

@@ -1,6 +1,7 @@
 """A fresh scheduler for every run, because schedulers hold state; and where on its path a run begins or ends."""
 
 import inspect
+import math
 from functools import cache
 from typing import Any
 
@@ -121,20 +122,20 @@ def begin_at(scheduler: Any, first: int) -> torch.Tensor:
     return scheduler.timesteps[first:]
 
 
-def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1: two numbers in float32 on the host.
+def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
+    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1.
 
     They are those of the latents as `scale_model_input` gives them: alpha * picture + sigma * noise, with every
     scheduler. Ask before `step`, which moves the scheduler on.
     """
     if scheduler.init_noise_sigma != 1:  # Euler's family: latents are picture + sigma * noise, scaled for the UNet
-        alpha = scheduler.scale_model_input(torch.ones((), dtype=torch.float32), timestep)
-        return alpha, (1 - alpha**2).sqrt()
+        alpha = float(scheduler.scale_model_input(1.0, timestep))
+        return alpha, math.sqrt(1 - alpha**2)
     if hasattr(scheduler, "sigmas"):
-        sigma = scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0].cpu().float()
-        return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
-    alpha_squared = scheduler.alphas_cumprod[timestep.to(torch.long).cpu()].cpu().float()
-    return alpha_squared.sqrt(), (1 - alpha_squared).sqrt()
+        sigma = float(scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0])
+        return 1 / math.sqrt(1 + sigma**2), sigma / math.sqrt(1 + sigma**2)
+    alpha_squared = float(scheduler.alphas_cumprod[int(timestep)])
+    return math.sqrt(alpha_squared), math.sqrt(1 - alpha_squared)
 
 
 def step_options(scheduler: Any, generators: list[torch.Generator]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def test_thresholding_clamps_each_picture_at_its_percentile_and_scales_it_to_the
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
 def test_a_thresholded_prediction_implies_the_thresholded_picture(prediction_type: str) -> None:
-    level = (torch.tensor(0.6), torch.tensor(0.8))
+    level = (0.6, 0.8)
     scaled, prediction, change = torch.randn(3, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     changed = to_picture(prediction + from_picture(change, level, prediction_type), scaled, level, prediction_type)
     assert torch.allclose(changed, to_picture(prediction, scaled, level, prediction_type) + change, atol=1e-5)
@@ -145,4 +145,4 @@ def test_thresholding_keeps_the_precision_of_the_prediction() -> None:
     settings = GuidanceSettings(25.0, thresholding_ratio=0.9)
     guided = guide(settings, negative, positive, scheduler, scheduler.timesteps[0], latents)
     assert guided.dtype == torch.bfloat16
-    assert noise_level(scheduler, scheduler.timesteps[0])[0].dtype == torch.float32
+    assert isinstance(noise_level(scheduler, scheduler.timesteps[0])[0], float)
