@@ -1,13 +1,11 @@
-"""Where the studio runs, in which precision, and so which model it starts with."""
+"""Where the studio runs, and in which precision."""
 
 import platform
 import time
 
 import torch
 
-from pipelines.components.library import Library
 from pipelines.schema.errors import ModelError
-from pipelines.schema.models import ModelEntry
 from pipelines.schema.settings import Settings
 
 LEAST_GAIN = 1.3
@@ -56,21 +54,6 @@ def bfloat16_gain() -> float:
             torch.nn.functional.linear(states, weight)
             best[dtype] = min(best[dtype], time.perf_counter() - started)
     return best[torch.float32] / best[torch.bfloat16]
-
-
-def choose_model(settings: Settings, device: torch.device, library: Library) -> tuple[ModelEntry, str]:
-    """The model asked for, or full SDXL where an accelerator is found; and why, in a few words.
-
-    Raises `ModelError` for one that is not known, or cannot draw by itself.
-    """
-    if settings.model is not None:
-        model = library.find_model(settings.model)
-        if model.kind == "refiner":
-            raise ModelError(f"model must be a checkpoint that draws by itself, which {model.title} does not")
-        return model, "chosen by --model"
-    if device.type == "cpu":
-        return library.find_model("demo"), "no accelerator found; --model sdxl asks for full SDXL anyway"
-    return library.find_model("sdxl"), f"an accelerator was found ({name_of_device(device)})"
 
 
 def name_of_device(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from pipelines.components.folders import CHECKPOINTS, OWN_REFINER, Folders, Refu
 from pipelines.components.hub import is_cached
 from pipelines.components.kinds import expect_kind
 from pipelines.components.lora_tags import add_tagged, find_loras, list_names
-from pipelines.prompts.textual_inversion import count_vectors, stands_in
+from pipelines.prompts.inversion_names import count_vectors, stands_in
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import AddOn, AddOnKind, Catalogue, Entry, ModelEntry, Selection
 from pipelines.schema.requests import PROMPT_FIELDS, GenerationRequest

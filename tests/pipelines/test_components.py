@@ -11,8 +11,9 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from pipelines.components import device as device_module
+from pipelines.components.accelerators import choose_model
 from pipelines.components.cache import ComponentCache
-from pipelines.components.device import bfloat16_gain, choose_device, choose_dtype, choose_model
+from pipelines.components.device import bfloat16_gain, choose_device, choose_dtype
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
 from pipelines.components.use import Use
@@ -153,10 +154,10 @@ def test_a_model_without_refiner_says_what_to_do_instead(copy_of_demo: Path, tmp
 
 def test_without_an_accelerator_the_embedded_model_is_chosen_and_the_reason_given(tmp_path: Path) -> None:
     library = Library(tmp_path, load_catalogue())
-    model, reason = choose_model(Settings(), CPU, library)
+    model, reason = choose_model(Settings(), "", library)
     assert (model.name, reason) == ("demo", "no accelerator found; --model sdxl asks for full SDXL anyway")
-    assert choose_model(Settings(), torch.device("mps"), library)[0].name == "sdxl"
-    assert choose_model(Settings(model="demo"), torch.device("mps"), library)[0].name == "demo"
+    assert choose_model(Settings(), "some GPU", library)[0].name == "sdxl"
+    assert choose_model(Settings(model="demo"), "some GPU", library)[0].name == "demo"
 
 
 def test_precision_follows_the_device_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

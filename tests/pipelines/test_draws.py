@@ -521,7 +521,7 @@ def test_a_prompt_that_is_too_long_is_refused_while_the_visitor_listens(
 def test_what_takes_long_to_measure_is_refused_when_its_turn_comes(
     manager: PipelineManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.manager.READ_AHEAD", 1_000)
+    monkeypatch.setattr("pipelines.workshop.READ_AHEAD", 1_000)
     job = submit(manager, "fox, " * 1501)
     with pytest.raises(InvalidRequest, match=r"^prompt must have at most 3000 tokens"):
         job.result(60)
