@@ -83,7 +83,8 @@ class Engine:
         self.pace = Pace(self.components.device)
         self.costs = Costs(self.components.device)
         self.companies = Companies(self.costs)
-        self.lanes = Lanes(torch.get_num_threads()) if self.components.device.type == "cpu" else None
+        self.cores = torch.get_num_threads()
+        self.lanes = Lanes(self.cores) if self.components.device.type == "cpu" else None
         self.healer = Healer(self.components)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
@@ -100,6 +101,7 @@ class Engine:
 
     @torch.inference_mode()
     def _work(self) -> None:
+        torch.set_num_threads(self.cores)
         try:
             if self._get_ready():
                 while turns := self.line.next_turns():

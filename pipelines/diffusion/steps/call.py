@@ -66,7 +66,7 @@ def predict(calls: Sequence[Call], lanes: Lanes | None = None) -> list[torch.Ten
         answer = unet(sample[start:end], times, rows=rows.cut(start, end), deep=below, gives_deep=gives_deep)
         return answer if gives_deep else (answer,)
 
-    prediction, *features = part(0, len(sample)) if lanes is None else lanes.run(part, len(sample))
+    prediction, *features = part(0, len(sample)) if lanes is None else lanes.run(part, len(sample), first.kind)
     for of_call, call in zip(features[0].split(counts) if features else (), calls, strict=False):
         if call.deep_cache is not None:
             call.deep_cache.features = of_call

@@ -1,0 +1,63 @@
+"""Rows side by side on a CPU's cores."""
+
+import pytest
+import torch
+
+from pipelines.diffusion.steps import lanes as lanes_module
+from pipelines.diffusion.steps.lanes import TRIALS, Lanes, Tensors
+
+
+@pytest.mark.parametrize(("cores", "rows", "parts"), [(2, 5, [2, 3]), (2, 2, [1, 1]), (4, 3, [1, 1, 1]), (3, 1, [1])])
+def test_rows_are_cut_evenly_and_come_back_in_order(cores: int, rows: int, parts: list[int]) -> None:
+    lanes, given, seen = Lanes(cores), torch.randn(rows, 3), []
+
+    def part(start: int, end: int) -> Tensors:
+        seen.append(end - start)
+        return given[start:end], 2 * given[start:end]
+
+    first, second = lanes.run(part, rows)
+    lanes.close()
+    assert torch.equal(first, given)
+    assert torch.equal(second, 2 * given)
+    assert sorted(seen) == parts
+
+
+def test_lanes_share_the_cores_and_leave_the_callers_threads_alone() -> None:
+    lanes, before, used = Lanes(4), torch.get_num_threads(), []
+    lanes.run(lambda start, end: (used.append(torch.get_num_threads()) or torch.zeros(end - start),), 2)
+    lanes.close()
+    assert used == [2, 2]
+    assert torch.get_num_threads() == before
+
+
+def test_parts_are_computed_as_the_caller_computes() -> None:
+    lanes, modes = Lanes(2), []
+    with torch.inference_mode():
+        lanes.run(lambda start, end: (modes.append(torch.is_inference_mode_enabled()) or torch.zeros(1),), 2)
+    lanes.run(lambda start, end: (modes.append(torch.is_inference_mode_enabled()) or torch.zeros(1),), 2)
+    lanes.close()
+    assert modes == [True, True, False, False]
+
+
+def test_an_error_in_a_part_is_the_callers() -> None:
+    lanes = Lanes(2)
+    with pytest.raises(ZeroDivisionError):
+        lanes.run(lambda start, end: (torch.zeros(end - start) / (1 // start),), 2)
+    lanes.close()
+
+
+@pytest.mark.parametrize("faster", [1, 4])
+def test_a_single_row_is_tried_on_one_core_and_on_all(monkeypatch: pytest.MonkeyPatch, faster: int) -> None:
+    lanes, used, now = Lanes(4), [], [0.0]
+    monkeypatch.setattr(lanes_module.time, "perf_counter", lambda: now[0])
+
+    def part(start: int, end: int) -> Tensors:
+        used.append(torch.get_num_threads())
+        now[0] += 1.0 if used[-1] == faster else 2.0
+        return (torch.zeros(end - start),)
+
+    for _ in range(2 * TRIALS + 5):
+        lanes.run(part, 1, "kind")
+    lanes.close()
+    assert sorted(used[: 2 * TRIALS]) == [1] * TRIALS + [4] * TRIALS
+    assert used[2 * TRIALS :] == [faster] * 5
