@@ -5,7 +5,7 @@ All torch work of a device happens on this one thread; everybody else submits an
 
 import logging
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,21 +145,17 @@ class Engine:
 
     def _take_turns(self, turns: list[Turn]) -> None:
         """One piece of each job's work; steps that gain by it are taken together, with those of guests."""
-        hosts: list[Turn] = []
+        hosts = [turn for turn in turns if self._is_at_step(turn)]
         for turn in turns:
-            if self._is_at_step(turn):
-                hosts.append(turn)
-            else:
+            if turn not in hosts:
                 self._guard(turn)
-        if len(hosts) == 1 and len(self.line.running()) == 1:
-            self._guard(hosts[0])
-            return
-        guests = [turn for turn in self.line.running() if turn not in turns and self._is_at_step(turn)]
-        seats = [[self._seat(turn) for turn in some] for some in (hosts, guests)]
-        for company in self.companies.form(
-            *seats, most_area=max((most_area(turn.selection.model) for turn in hosts), default=0)
-        ):
-            self._step_together(company)
+        area = max((most_area(turn.selection.model) for turn in hosts), default=0)
+        seats = self._find_seats(hosts)
+        guests = [turn for turn in self.line.running() if turn not in turns] if seats else []
+        companies = self.companies.form(seats, self._find_seats(guests, are_guests=True), area)
+        seats.clear()
+        while companies:
+            self._step_together(companies.pop(0))
 
     def _is_at_step(self, turn: Turn) -> bool:
         """Whether nothing but a step is to be done for the job."""
@@ -167,6 +163,21 @@ class Engine:
         if work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None:
             return False
         return self.components.holds(work.run.locate()[0].expert)
+
+    def _find_seats(self, turns: Sequence[Turn], *, are_guests: bool = False) -> list[Seat]:
+        """What each job asks of its UNet next; one that cannot ask is looked after alone, a guest in its own turn."""
+        seats: list[Seat] = []
+        for turn in turns:
+            is_asked = False
+            if self._is_at_step(turn):  # still: another's piece may have dropped its weights
+                try:
+                    seats.append(self._seat(turn))
+                    is_asked = True
+                except Exception as error:  # noqa: BLE001 -- met again, alone
+                    log.warning("job %s could not ask for a step (%s)", turn.job.id, type(error).__name__)
+            if not is_asked and not are_guests:
+                self._guard(turn)
+        return seats
 
     def _seat(self, turn: Turn) -> Seat:
         call, expert = turn.work.run.ask(), turn.work.run.locate()[0].expert
@@ -176,21 +187,26 @@ class Engine:
 
     def _step_together(self, company: list[Seat]) -> None:
         """One UNet call for all; when it fails, nothing has happened yet, and each takes its step alone."""
-        turns, calls = zip(*(seat.key for seat in company), strict=True)
+        turns = [seat.key[0] for seat in company]
         predictions: list[torch.Tensor] = []
-        if len(company) > 1:
-            try:
-                predictions = self._predict(turns[0], calls, company[0].kind)
-            except Exception as error:  # noqa: BLE001 -- whoever's fault it is meets it again, alone
-                log.warning("a step of %d jobs failed, each takes it alone (%s)", len(company), type(error).__name__)
-                if is_out_of_memory(error):
-                    self.companies.was_too_large(company)
-        if not predictions:
-            for turn in turns:
-                self._guard(turn)
+        if len(company) == 1:
+            self._guard(turns[0], lambda: self._step(company.pop()))
             return
-        for turn, prediction in zip(turns, predictions, strict=True):
-            self._guard(turn, prediction)
+        try:
+            predictions = self._predict(turns[0], [seat.key[1] for seat in company], company[0].kind)
+        except Exception as error:  # noqa: BLE001 -- whoever's fault it is meets it again, alone
+            log.warning("a step of %d jobs failed, each takes it alone (%s)", len(company), type(error).__name__)
+        if not predictions:
+            self.companies.avoid(company)
+        company.clear()  # so that nothing of a job is held here when it has to be healed
+        is_together = bool(predictions)
+        for turn in turns:
+            self._guard(turn, (lambda turn=turn: self._take(turn, predictions.pop(0))) if is_together else None)
+
+    def _step(self, seat: Seat) -> None:
+        """A job's step alone."""
+        turn, call = seat.key
+        self._take(turn, *self._predict(turn, [call], seat.kind))
 
     def _predict(self, turn: Turn, calls: Sequence[Call], kind: Hashable) -> list[torch.Tensor]:
         """The UNet's answers to calls of jobs with the adapters of `turn`."""
@@ -198,23 +214,21 @@ class Engine:
         self.components.use_adapters(expert, turn.selection, self._reporter(turn.job))
         memory = self.components.memory
         lanes = self.lanes if memory.mode == "full" and not memory.fp8 else None  # hooks cannot be in two calls at once
+        keeps = memory.mode != "sequential"  # there each layer brings the next one on, and none may be left out
         with self.costs.measure(kind, sum(len(call.sample) for call in calls)):
-            predictions = predict(calls, lanes)
+            predictions = predict(calls, lanes, keeps)
         self.pace.keep()
         return predictions
 
-    def _guard(self, turn: Turn, prediction: torch.Tensor | None = None) -> None:
-        """Does a piece of one job's work; whatever that raises ends this job and no other.
-
-        `prediction`: where the piece is a step and its UNet call was made in company.
-        """
+    def _guard(self, turn: Turn, piece: Callable[[], None] | None = None) -> None:
+        """Does a piece of one job's work, else the next; whatever that raises ends this job and no other."""
         job = turn.job
         try:
             if job.is_cancelled:
                 raise Cancelled("the job was stopped")
             if turn.album.failure is not None:
                 raise turn.album.failure
-            self._advance(turn, prediction)
+            self._advance(turn, piece or (lambda: self._do_next(turn)))
             return
         except PipelineError as error:
             reason = without_frames(job, error)
@@ -223,13 +237,10 @@ class Engine:
             reason = RunError(f"the device failed while drawing ({type(error).__name__}); try again")
         self._end(turn, reason)  # out here the frames that held the tensors of the failed piece are gone
 
-    def _advance(self, turn: Turn, prediction: torch.Tensor | None) -> None:
-        """The job's next piece of work; what fails for want of memory or precision is mended and done again."""
+    def _advance(self, turn: Turn, piece: Callable[[], None]) -> None:
+        """A piece of the job's work; what fails for want of memory or precision is mended, and done again later."""
         try:
-            if prediction is None:
-                self._do_next(turn)
-            else:
-                self._take(turn, prediction)
+            piece()
             return
         except PipelineError as error:
             if not isinstance(error, NumericalError):
@@ -247,6 +258,9 @@ class Engine:
         turn.work = turn.clock = None  # before memory is looked for, and before anybody hears of a failure
         if not is_drawn:
             work = None
+        for other in self.line.running():
+            if other.work is not None:  # keys and values are made again where they are wanted
+                other.work.run.forget()
         notice = self.healer.heal(turn, failure, experts, is_drawn=is_drawn)
         turn.job.post(Noticed(notice))
         if notice not in DRAWN_ANEW:
@@ -264,8 +278,7 @@ class Engine:
             if not self.components.holds(segment.expert):
                 self._draw_anew(turn)
                 return
-            seat = self._seat(turn)
-            self._take(turn, *self._predict(turn, [seat.key[1]], seat.kind))
+            self._step(self._seat(turn))
             return
         if turn.is_last:
             turn.job.post(Saving())

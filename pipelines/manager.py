@@ -8,6 +8,7 @@ import platform
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from pipelines.prompts.drawing import draw_prompts, final_texts
 from pipelines.prompts.styles import load_styles
 from pipelines.prompts.wildcards import Wildcards
 from pipelines.schema.counts import Known, PromptCount
-from pipelines.schema.errors import InvalidRequest, PipelineError
+from pipelines.schema.errors import InvalidRequest, PipelineError, RunError
 from pipelines.schema.events import Loading
 from pipelines.schema.models import AddOn, Entry, ModelEntry, Selection, load_catalogue
 from pipelines.schema.requests import GenerationRequest, TextToImageRequest, make_request
@@ -54,6 +55,7 @@ class PipelineManager:
         self._line = Line(settings.max_running, settings.max_queue, self._fits)
         self._building = threading.RLock()
         self._built: Workshop | None = None
+        self._is_closed = False
         self.model: ModelEntry
         """The checkpoint that requests mean which name none."""
         self.reason: str
@@ -91,6 +93,8 @@ class PipelineManager:
             return workshop
 
     def _build(self) -> "Workshop":
+        if self._is_closed:
+            raise RunError("the studio is closing; start it again and try once more")
         if self._built is None:
             from pipelines.workshop import Workshop
 
@@ -99,7 +103,12 @@ class PipelineManager:
 
     def warm_up(self) -> None:
         """Builds beside the caller what the first request would wait for."""
-        threading.Thread(target=lambda: self._workshop, name="warm-up", daemon=True).start()
+
+        def build() -> None:
+            with suppress(RunError):  # the studio was closed before it was used
+                _ = self._workshop
+
+        threading.Thread(target=build, name="warm-up", daemon=True).start()
 
     def submit(self, request: GenerationRequest, owner: str = "") -> Job:
         """Queues a request and returns its job; raises `InvalidRequest`, `PictureError`, `ModelError` or `QueueFull`.
@@ -195,6 +204,7 @@ class PipelineManager:
         """Stops every job, the downloads, which a later start goes on with, and the device's thread."""
         self._downloads.close()
         with self._building:
+            self._is_closed = True
             self._line.close()
             if self._built is not None:
                 self._built.close()

@@ -200,7 +200,7 @@ def _pick(field_name: str, name: str, choices: Mapping[str, EntryT], now: _Snaps
 def _pick_tiny(model: ModelEntry, now: _Snapshot) -> AddOn:
     """What decodes the model's drafts; raises `InvalidRequest` where nothing does."""
     tiny = now.add_ons.get(model.tiny or "")
-    if tiny is None:
+    if tiny is None or (Path(tiny.source).is_absolute() and not Path(tiny.source).is_dir()):
         raise InvalidRequest("draft", f"must be off: {model.title} has no small autoencoder", True)
     return tiny
 

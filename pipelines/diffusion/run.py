@@ -15,7 +15,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from pipelines.components.expert import Expert
 from pipelines.diffusion.conditioning import Conditioning
 from pipelines.diffusion.guidance import guide, is_guided, to_picture
-from pipelines.diffusion.schedulers import noise_level, step_options
+from pipelines.diffusion.schedulers import add_noise, noise_level, step_options
 from pipelines.diffusion.steps.call import Call, DeepCache, predict
 from pipelines.schema.errors import NumericalError
 
@@ -43,7 +43,7 @@ class Segment:
         """Lets go of what was kept from step to step."""
         self.conditioning.forget()
         if self.deep_cache is not None:
-            self.deep_cache.features = None
+            self.deep_cache.forget()
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class KeptArea:
         """`latents` with the kept area put back, noised as far as the next step expects it."""
         kept = self.latents
         if next_timestep is not None:
-            kept = scheduler.add_noise(kept, self.noise, next_timestep.reshape(1))
+            kept = add_noise(scheduler, kept, self.noise, next_timestep.reshape(1))
         return (1 - self.mask) * kept + self.mask * latents
 
 
@@ -119,7 +119,7 @@ class Run:
             sample = torch.cat([sample, torch.cat([segment.extra_channels] * (2 if guided else 1))], dim=1)
         share = conditioning.share(guided, self.index + 1)
         cache = segment.deep_cache
-        is_shallow = cache is not None and cache.serves(position, len(sample))
+        is_shallow = cache is not None and cache.serves(position, share)
         return Call(segment.expert.unet, sample, segment.device_timesteps[position], share, cache, is_shallow)
 
     def take(self, noise_pred: torch.Tensor) -> str:
@@ -147,6 +147,11 @@ class Run:
     def advance(self) -> str:
         """Takes one step alone and returns the name of the expert that took it."""
         return self.take(predict([self.ask()])[0])
+
+    def forget(self) -> None:
+        """Lets go of what segments keep from step to step, where the memory is needed more; steps make it again."""
+        for segment in self.segments:
+            segment.forget()
 
     def finish(self) -> torch.Tensor:
         """The scaled latents of the finished pictures; raises `NumericalError` when a step lost them."""

@@ -122,6 +122,18 @@ def begin_at(scheduler: Any, first: int) -> torch.Tensor:
     return scheduler.timesteps[first:]
 
 
+def add_noise(scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    """Latents noised as far as `timesteps`, one for each picture or one for all: as the scheduler does it.
+
+    Some schedulers leave their own numbers on the latents' device, where every later step would wait for them.
+    """
+    on_host = getattr(scheduler, "alphas_cumprod", None)
+    noised = scheduler.add_noise(latents, noise, timesteps)
+    if on_host is not None:
+        scheduler.alphas_cumprod = on_host
+    return noised
+
+
 def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
     """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1.
 

@@ -19,6 +19,7 @@ from pipelines.diffusion.latents import (
     shrink_mask,
 )
 from pipelines.diffusion.run import KeptArea, Run, Segment
+from pipelines.diffusion.schedulers import add_noise
 from pipelines.media.decode import load_mask, load_picture
 from pipelines.media.mask import make_mask
 from pipelines.media.region import InpaintRegion, make_region
@@ -95,7 +96,7 @@ def _first_latents(segment: Segment, picture: torch.Tensor | None, noise: torch.
     """`noise` alone, or the picture's latents noised to where the segment begins."""
     if picture is None:
         return noise * segment.scheduler.init_noise_sigma
-    return segment.scheduler.add_noise(picture, noise, segment.timesteps[:1].repeat(len(noise)))
+    return add_noise(segment.scheduler, picture, noise, segment.timesteps[:1].repeat(len(noise)))
 
 
 def _show_mask(

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipelines import engine
 from pipelines.components.expert import Expert
+from pipelines.components.unet import told as told_module
 from pipelines.components.unet.model import KeepingUNet
 from pipelines.diffusion.run import Run
 from pipelines.diffusion.steps.call import Call, predict
@@ -103,6 +104,23 @@ def test_a_run_in_company_ends_as_it_does_alone(
     alone = [finish_alone(prepare_run(request)) for request in requests]
     lanes = Lanes(cores) if cores else None
     together, _ = finish_together([prepare_run(request) for request in requests], random.Random(order), lanes)
+    if lanes is not None:
+        lanes.close()
+    for mine, theirs in zip(together, alone, strict=True):
+        assert (mine - theirs).abs().max() / theirs.abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("task", sorted(REQUESTS))
+def test_each_task_with_each_scheduler_ends_as_alone(folder: Path, task: str) -> None:
+    requests = [
+        ask(task, folder, scheduler=scheduler, num_inference_steps=5 + k, seed=k)
+        for k, scheduler in enumerate(SCHEDULERS)
+    ]
+    alone = [finish_alone(prepare_run(request)) for request in requests]
+    lanes = Lanes(2)
+    together, largest = finish_together([prepare_run(request) for request in requests], random.Random(7), lanes)
+    lanes.close()
+    assert largest >= 3
     for mine, theirs in zip(together, alone, strict=True):
         assert (mine - theirs).abs().max() / theirs.abs().max() <= 1e-5
 
@@ -137,13 +155,14 @@ class Projections:
 
     def __init__(self, unet: KeepingUNet) -> None:
         self.layers = [getattr(attn, name) for attn in cross_attentions(unet) for name in ("to_k", "to_v")]
-        self.calls = 0
+        self.calls = self.rows = 0
         self.hooks = [layer.register_forward_hook(self._count) for layer in self.layers]
         self.hooks.append(unet.add_embedding.register_forward_hook(self._count_added))
         self.added = 0
 
-    def _count(self, *_: Any) -> None:
+    def _count(self, _layer: Any, args: tuple[torch.Tensor, ...], *_: Any) -> None:
         self.calls += 1
+        self.rows += len(args[0])
 
     def _count_added(self, *_: Any) -> None:
         self.added += 1
@@ -176,6 +195,29 @@ def test_in_company_they_are_projected_once_for_each_run(folder: Path, projectio
     assert projections.calls == 3 * len(projections.layers)
 
 
+def test_on_several_cores_each_row_is_projected_once_too(folder: Path, projections: Projections) -> None:
+    runs = [prepare_run(ask("text_to_image", folder, num_inference_steps=steps)) for steps in (3, 5, 7)]
+    lanes = Lanes(2)
+    finish_together(runs, random.Random(1), lanes)
+    lanes.close()
+    assert projections.rows == 3 * 2 * len(projections.layers)
+
+
+def test_guidance_that_begins_late_projects_the_negative_row_alone(folder: Path, projections: Projections) -> None:
+    finish_alone(prepare_run(ask("text_to_image", folder, num_inference_steps=4, guidance_start=0.5)))
+    assert projections.rows == 2 * len(projections.layers)
+
+
+def test_what_would_take_too_much_memory_is_made_each_time(
+    folder: Path, projections: Projections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = finish_alone(prepare_run(ask("text_to_image", folder, num_inference_steps=3)))
+    monkeypatch.setattr(told_module, "MOST_BYTES", 0)
+    projections.calls = 0
+    assert torch.equal(finish_alone(prepare_run(ask("text_to_image", folder, num_inference_steps=3))), expected)
+    assert projections.calls == 3 * len(projections.layers)
+
+
 def test_a_changing_prompt_is_projected_once_for_each_of_its_words(folder: Path, projections: Projections) -> None:
     finish_alone(prepare_run(ask("text_to_image", folder, prompt=PROMPTS[2], num_inference_steps=6)))
     assert projections.calls == 2 * len(projections.layers)
@@ -193,16 +235,15 @@ def true_size_unet() -> Any:
         return cast(Any, KeepingUNet).from_config(KeepingUNet.load_config(CONFIGS / "base", subfolder="unet"))
 
 
-@pytest.mark.parametrize("pictures", [1, 3])
-def test_kept_projections_change_no_bit(folder: Path, pictures: int) -> None:
+@pytest.mark.parametrize(("pictures", "tolerance"), [(1, 0.0), (3, 5e-6)])
+def test_kept_projections_change_no_bit_of_a_picture(folder: Path, pictures: int, tolerance: float) -> None:
+    """Of several pictures one is kept: the same rows at other places of a product may differ in the last bit."""
     call = prepare_run(ask("text_to_image", folder, num_images_per_prompt=pictures)).ask()
     with torch.inference_mode():
         first, second = predict([call])[0], predict([call])[0]
-        told = call.share.told
-        added = {"text_embeds": told.text_embeds, "time_ids": told.time_ids}
-        plain = call.unet(call.sample, call.timestep, told.prompt_embeds, added_cond_kwargs=added, return_dict=False)[0]
+        plain = call.unet(call.sample, call.timestep, **rows_of(call).arguments, return_dict=False)[0]
     assert torch.equal(first, plain)
-    assert torch.equal(second, plain)
+    assert (second - plain).abs().max() <= tolerance
 
 
 def test_what_a_run_keeps_goes_with_its_segment(folder: Path) -> None:
@@ -237,6 +278,17 @@ def test_fresh_deep_features_change_no_bit(folder: Path) -> None:
     assert torch.equal(prediction, again)
 
 
+def test_words_that_come_on_the_way_are_read_at_once(folder: Path) -> None:
+    values = {"prompt": "a [fox|cat]", "num_inference_steps": 4, "deep_cache_interval": 2}
+    run = prepare_run(ask("text_to_image", folder, **values))
+    is_shallow = []
+    with torch.inference_mode():
+        while not run.is_done:
+            is_shallow.append(run.ask().is_shallow)
+            run.advance()
+    assert not any(is_shallow), "each step says something else than the one before"
+
+
 def test_unguided_steps_go_on_with_the_positive_features(folder: Path) -> None:
     values = {"num_inference_steps": 4, "guidance_end": 0.5, "deep_cache_interval": 4}
     run = prepare_run(ask("text_to_image", folder, **values))
@@ -263,9 +315,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     real = engine.predict
 
-    def note(calls: Sequence[Call], lanes: Lanes | None) -> list[torch.Tensor]:
+    def note(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
         made.append(len(calls))
-        return real(calls, lanes)
+        return real(calls, *options)
 
     monkeypatch.setattr(engine, "predict", note)
     return made
@@ -309,13 +361,15 @@ def test_visitors_share_calls_and_get_the_pictures_they_get_alone(
     assert len(calls) < 0.7 * steps
 
 
-def test_a_short_job_is_done_long_before_a_long_one(together: PipelineManager, folder: Path) -> None:
-    long = submit_all(together, folder, {"num_inference_steps": 60})[0]
-    events = long.events()
-    next(event for event in events if isinstance(event, Step) and event.index >= 3)
+def test_a_short_job_waits_for_one_step_of_a_long_one_a_round(
+    together: PipelineManager, folder: Path, calls: list[int]
+) -> None:
+    long = submit_all(together, folder, {"num_inference_steps": 100})[0]
+    next(event for event in long.events() if isinstance(event, Step) and event.index >= 3)
+    before = len(calls)
     short = submit_all(together, folder, {"num_inference_steps": 4, "owner": "another"})[0]
     short.result(60)
-    assert not long.is_finished
+    assert len(calls) - before <= 12, "4 together, and those beside preparing, decoding and saving"
     long.cancel()
 
 
@@ -334,11 +388,11 @@ def test_a_company_too_large_for_the_memory_goes_on_one_by_one(
 ) -> None:
     real, failed = engine.predict, []
 
-    def run_out(calls: Sequence[Call], lanes: Lanes | None) -> list[torch.Tensor]:
+    def run_out(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
         if len(calls) > 1:
             failed.append(len(calls))
             raise torch.OutOfMemoryError("planted: CUDA out of memory")
-        return real(calls, lanes)
+        return real(calls, *options)
 
     wanted = ({"num_inference_steps": 8}, {"num_inference_steps": 8, "seed": 2})
     alone = [pixels(submit_all(together, folder, values)[0]) for values in wanted]
@@ -348,7 +402,25 @@ def test_a_company_too_large_for_the_memory_goes_on_one_by_one(
         assert np.abs(pixels(job) - theirs).max() <= 1
         assert job.result(1).notices == ()
     assert failed == [2], "tried once, not in every round"
-    together._engine.companies._too_many.clear()
+    together._engine.companies._failed.clear()
+
+
+def test_who_cannot_ask_for_a_step_is_healed_and_the_others_go_on(
+    together: PipelineManager, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = Run.ask, []
+
+    def run_out(run: Run) -> Call:
+        asked.append(run)
+        if len(asked) == 6:
+            raise torch.OutOfMemoryError("planted: CUDA out of memory")
+        return real(run)
+
+    monkeypatch.setattr(Run, "ask", run_out)
+    jobs = submit_all(together, folder, {"num_inference_steps": 8}, {"num_inference_steps": 8, "seed": 2})
+    assert all(job.result(60).files for job in jobs)
+    monkeypatch.undo()
+    assert submit_all(together, folder, {})[0].result(60).files, "the studio goes on"
 
 
 def test_whoever_breaks_a_company_ends_alone(
@@ -356,10 +428,10 @@ def test_whoever_breaks_a_company_ends_alone(
 ) -> None:
     real = engine.predict
 
-    def fail(calls: Sequence[Call], lanes: Lanes | None) -> list[torch.Tensor]:
-        if any(call.share.told.prompt_embeds.shape[0] == 4 for call in calls):  # the job with two pictures
+    def fail(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
+        if any(len(call.sample) == 4 for call in calls):  # the job with two pictures
             raise RuntimeError("planted")
-        return real(calls, lanes)
+        return real(calls, *options)
 
     monkeypatch.setattr(engine, "predict", fail)
     healthy, broken = submit_all(together, folder, {"num_inference_steps": 8}, {"num_images_per_prompt": 2})

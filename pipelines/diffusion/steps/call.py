@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from pipelines.components.unet.model import KeepingUNet
-from pipelines.components.unet.told import Rows, Share
+from pipelines.components.unet.told import Rows, Share, Told
 from pipelines.diffusion.steps.lanes import Lanes, Tensors
 
 
@@ -17,10 +17,21 @@ class DeepCache:
     interval: int
     features: torch.Tensor | None = field(default=None, repr=False)
     """(rows, channels, h/8, w/8): what came into the UNet's last block when they were computed."""
+    told: Told | None = field(default=None, repr=False)
+    """What the UNet was told then."""
 
-    def serves(self, position: int, rows: int) -> bool:
-        """Whether a step, from 0, of so many rows does with the features of an earlier one."""
-        return self.features is not None and position % self.interval != 0 and rows <= len(self.features)
+    def serves(self, position: int, share: Share) -> bool:
+        """Whether a step, from 0, does with the features of an earlier one: not where the prompt says something new."""
+        is_there = self.features is not None and len(share) <= len(self.features) and share.told is self.told
+        return is_there and position % self.interval != 0
+
+    def note(self, features: torch.Tensor, share: Share) -> None:
+        """Takes in what was computed."""
+        self.features, self.told = features, share.told
+
+    def forget(self) -> None:
+        """Lets go of it."""
+        self.features = self.told = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +57,14 @@ class Call:
         return id(self.unet), self.sample.shape[1:], self.sample.dtype, length, self.is_shallow
 
 
-def predict(calls: Sequence[Call], lanes: Lanes | None = None) -> list[torch.Tensor]:
+def predict(calls: Sequence[Call], lanes: Lanes | None = None, keeps: bool = True) -> list[torch.Tensor]:
     """The UNet's prediction for each call of one kind, as (rows, 4, h/8, w/8).
 
-    A single call without lanes is the very call that diffusers makes.
+    A single call without lanes is the very call that diffusers makes. `keeps`: whether projections stay for the next.
     """
     unet, first = calls[0].unet, calls[0]
     counts = [len(call.sample) for call in calls]
-    rows = Rows([call.share for call in calls])
+    rows = Rows([call.share for call in calls], keeps)
     gives_deep = not first.is_shallow and any(call.deep_cache for call in calls)
     sample, timestep, deep = first.sample, first.timestep, _deep_features(calls) if first.is_shallow else None
     if len(calls) > 1:
@@ -69,7 +80,7 @@ def predict(calls: Sequence[Call], lanes: Lanes | None = None) -> list[torch.Ten
     prediction, *features = part(0, len(sample)) if lanes is None else lanes.run(part, len(sample), first.kind)
     for of_call, call in zip(features[0].split(counts) if features else (), calls, strict=False):
         if call.deep_cache is not None:
-            call.deep_cache.features = of_call
+            call.deep_cache.note(of_call if len(calls) == 1 else of_call.clone(), call.share)
     return list(prediction.split(counts))
 
 

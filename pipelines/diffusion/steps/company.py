@@ -1,9 +1,11 @@
 """Which steps are taken together: as many as gain by it, by what calls were measured to cost.
 
 Whoever's turn it is has a right to a step in this round, alone or in company. Other jobs of the same owners may join
-where that costs the others little.
+where that costs the others little. What was never measured is tried, and what can only be judged by measures that are
+missing is taken apart for once, so that they are there the next time.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ TOLERANCE = 1.02
 """A company may cost this much of what its calls cost apart: measures are never quite the same."""
 GUEST_SHARE = 0.25
 """What guests may add to a call that jobs of other owners wait for, as a share of it."""
+AVOIDED_SECONDS = 300.0
+"""After so long a company that failed may be tried again: what had filled the memory may be gone."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,11 @@ class Seat:
 
 
 class Companies:
-    """Forms companies and remembers which were too large for the memory."""
+    """Forms companies and remembers which could not be."""
 
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
-        self._too_many: OrderedDict[Hashable, int] = OrderedDict()
+        self._failed: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def form(self, turns: Sequence[Seat], guests: Sequence[Seat], most_area: int) -> list[list[Seat]]:
         """Cuts this round's turns into companies, in their order, each with the guests that may join it.
@@ -58,32 +62,40 @@ class Companies:
             companies.append(company)
         return companies
 
-    def was_too_large(self, company: Sequence[Seat]) -> None:
-        """The memory did not suffice for these together: none of their kind becomes as large again."""
-        kind, rows = company[0].kind, _rows(company)
-        self._too_many[kind] = min(rows, self._too_many.get(kind, rows))
-        if len(self._too_many) > KEPT_KINDS:
-            self._too_many.popitem(last=False)
+    def avoid(self, company: Sequence[Seat]) -> None:
+        """These failed together: none of their kind becomes as large again for a while."""
+        kind = company[0].kind
+        self._failed[kind] = min(_rows(company), self._most(kind)), time.monotonic()
+        self._failed.move_to_end(kind)
+        if len(self._failed) > KEPT_KINDS:
+            self._failed.popitem(last=False)
+
+    def _most(self, kind: Hashable) -> float:
+        """Rows at which calls of the kind failed."""
+        rows, when = self._failed.get(kind, (float("inf"), 0.0))
+        return rows if time.monotonic() - when < AVOIDED_SECONDS else float("inf")
 
     def _fits(self, company: Sequence[Seat], seat: Seat, most_area: int) -> bool:
         rows = _rows(company) + seat.rows
-        is_small = rows * seat.area <= most_area and rows < self._too_many.get(seat.kind, rows + 1)
+        is_small = rows * seat.area <= most_area and rows < self._most(seat.kind)
         return seat.kind == company[0].kind and is_small
 
     def _gains(self, company: Sequence[Seat], seat: Seat) -> bool:
-        together, before, alone = self._seconds(company, seat)
-        return together is None or before is None or alone is None or together <= TOLERANCE * (before + alone)
+        rows = _rows(company)
+        together = self.costs.of(seat.kind, rows + seat.rows)
+        if together is None:
+            return True
+        before, alone = self.costs.of(seat.kind, rows), self.costs.of(seat.kind, seat.rows)
+        return before is not None and alone is not None and together <= TOLERANCE * (before + alone)
 
     def _may_join(self, hosts: Sequence[Seat], company: Sequence[Seat], guest: Seat, has_others: bool) -> bool:
         if not has_others:
             return self._gains(company, guest)
-        together, _, _ = self._seconds(company, guest)
+        together = self.costs.of(guest.kind, _rows(company) + guest.rows)
+        if together is None:
+            return True
         without = self.costs.of(guest.kind, _rows(hosts))
-        return together is not None and without is not None and together <= (1 + GUEST_SHARE) * without
-
-    def _seconds(self, company: Sequence[Seat], seat: Seat) -> tuple[float | None, float | None, float | None]:
-        rows = _rows(company)
-        return tuple(self.costs.of(seat.kind, count) for count in (rows + seat.rows, rows, seat.rows))  # type: ignore[return-value]
+        return without is not None and together <= (1 + GUEST_SHARE) * without
 
 
 def _rows(company: Sequence[Seat]) -> int:

@@ -1,19 +1,38 @@
-"""Seconds that UNet calls take, measured as they are made; and whether calls had better be one.
+"""Seconds that UNet calls take, measured as they are made.
 
 Nothing is assumed of the device: on a large GPU ten runs may cost little more than one, on a CPU ten times as much.
 """
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 KEPT_KINDS = 64
 NEW_SHARE = 0.25
-"""What the newest measure counts for; the first one of a kind is a warm-up and counts only until the second."""
-FORGET_SECONDS = 60.0
-"""After so long a measure is taken again: what was slow together may be fast by now."""
+"""What the newest measure counts for."""
+KEPT_SECONDS = 60.0
+KEPT_CALLS = 50
+"""A measure is taken again after a minute, or after as long as so many calls take: what was slow may be fast by now."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Of one kind and number of rows. The first one is a warm-up, and is forgotten with the second."""
+
+    seconds: float
+    count: int
+    noted: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it says what such a call costs now."""
+        age = time.monotonic() - self.noted
+        return self.count > 1 and age < max(KEPT_SECONDS, KEPT_CALLS * self.seconds)
 
 
 class Costs:
@@ -21,64 +40,45 @@ class Costs:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._seconds: OrderedDict[Hashable, dict[int, tuple[float, int, float]]] = OrderedDict()
-        self._pending: deque[tuple[Hashable, int, torch.cuda.Event, torch.cuda.Event]] = deque()
+        self._measures: OrderedDict[Hashable, dict[int, Measure]] = OrderedDict()
+        self._pending: deque[tuple[Hashable, int, Any, Any]] = deque()
+
+    def of(self, kind: Hashable, rows: int) -> float | None:
+        """Seconds of a call; `None` where that was not measured, or too long ago."""
+        self._collect()
+        measure = self._measures.get(kind, {}).get(rows)
+        return measure.seconds if measure is not None and measure.holds else None
 
     def note(self, kind: Hashable, rows: int, seconds: float) -> None:
         """Takes in a measure."""
-        known = self._seconds.setdefault(kind, {})
-        self._seconds.move_to_end(kind)
-        if len(self._seconds) > KEPT_KINDS:
-            self._seconds.popitem(last=False)
-        before, count, _ = known.get(rows, (seconds, 0, 0.0))
-        share = NEW_SHARE if count > 1 else 1.0
-        known[rows] = (before + share * (seconds - before), count + 1, time.monotonic())
+        known = self._measures.setdefault(kind, {})
+        self._measures.move_to_end(kind)
+        if len(self._measures) > KEPT_KINDS:
+            self._measures.popitem(last=False)
+        before = known.get(rows)
+        if before is not None and before.holds:
+            seconds = before.seconds + NEW_SHARE * (seconds - before.seconds)
+        known[rows] = Measure(seconds, before.count + 1 if before else 1, time.monotonic())
 
-    def measure(self, kind: Hashable, rows: int) -> "Measure":
-        """`with costs.measure(kind, rows): ...` times what is inside; on CUDA without waiting for it."""
-        return Measure(self, kind, rows)
+    @contextmanager
+    def measure(self, kind: Hashable, rows: int) -> Iterator[None]:
+        """Times what happens inside; on an accelerator without waiting for it."""
+        if self.device.type == "cpu":
+            started = time.perf_counter()
+            yield
+            self.note(kind, rows, time.perf_counter() - started)
+            return
+        start, end = self._make_event(), self._make_event()
+        start.record()
+        yield
+        end.record()
+        self._pending.append((kind, rows, start, end))
 
-    def of(self, kind: Hashable, rows: int) -> float | None:
-        """Seconds of a call; by the nearest number of rows that was measured, in proportion, where this one was not.
-
-        `None` where nothing of the kind was measured.
-        """
-        self._collect()
-        known = {
-            number: seconds
-            for number, (seconds, _, noted) in self._seconds.get(kind, {}).items()
-            if time.monotonic() - noted < FORGET_SECONDS
-        }
-        if not known:
-            return None
-        nearest = min(known, key=lambda number: abs(number - rows))
-        return known[nearest] * rows / nearest
+    def _make_event(self) -> Any:
+        make = torch.mps.Event if self.device.type == "mps" else torch.cuda.Event
+        return make(enable_timing=True)
 
     def _collect(self) -> None:
         while self._pending and self._pending[0][3].query():
             kind, rows, start, end = self._pending.popleft()
             self.note(kind, rows, start.elapsed_time(end) / 1000)
-
-
-class Measure:
-    """The time of what happens inside."""
-
-    def __init__(self, costs: Costs, kind: Hashable, rows: int) -> None:
-        self.costs, self.kind, self.rows = costs, kind, rows
-
-    def __enter__(self) -> None:
-        if self.costs.device.type == "cuda":
-            self.start = torch.cuda.Event(enable_timing=True)
-            self.start.record(torch.cuda.current_stream(self.costs.device))
-        else:
-            self.started = time.perf_counter()
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is not None:
-            return
-        if self.costs.device.type == "cuda":
-            end = torch.cuda.Event(enable_timing=True)
-            end.record(torch.cuda.current_stream(self.costs.device))
-            self.costs._pending.append((self.kind, self.rows, self.start, end))
-        else:
-            self.costs.note(self.kind, self.rows, time.perf_counter() - self.started)
