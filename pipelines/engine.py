@@ -1,44 +1,34 @@
-"""The device thread: it lets jobs take turns, a step at a time, and says what happens to them.
+"""The device's thread: a piece of one job's work at a time, and what becomes of a job whose piece fails.
 
 All torch work of a device happens on this one thread; everybody else submits and listens.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from PIL import Image
 
 from pipelines.album import Ending
 from pipelines.components.expert import Expert
-from pipelines.components.loading import Report
 from pipelines.components.memory import is_out_of_memory
 from pipelines.components.tiny import TinyDecoders
 from pipelines.components.use import Use
 from pipelines.diffusion.conditioner import Conditioner
 from pipelines.diffusion.latents import decode_picture
-from pipelines.diffusion.pace import Pace
 from pipelines.diffusion.previewers import Previewers
 from pipelines.diffusion.previews import StepReporter
-from pipelines.diffusion.run import Run
-from pipelines.diffusion.steps.call import Call, predict
-from pipelines.diffusion.steps.company import Companies, Seat
-from pipelines.diffusion.steps.costs import Costs
-from pipelines.diffusion.steps.lanes import Lanes
 from pipelines.healing import Healer
-from pipelines.job import Job
 from pipelines.line import Line, Turn
+from pipelines.rounds import Rounds, Work
 from pipelines.saving import Saver, without_frames
 from pipelines.schema.errors import Cancelled, NumericalError, PipelineError, RunError
 from pipelines.schema.events import Loading, Notice, Noticed, Saving
 from pipelines.schema.models import AddOn, Selection
 from pipelines.schema.settings import Settings
 from pipelines.tasks import TASKS
-from pipelines.tasks.task import most_area
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +36,6 @@ PAUSE_SECONDS = 0.01
 """The device's thread waits so long for a job whose pictures wait for the disk, before it looks after the others."""
 DRAWN_ANEW: tuple[Notice, ...] = ("denoised_in_float32", "weights_reloaded")
 """What a finished run's latents are of no use after; the rest concerns decoding alone."""
-
-
-@dataclass
-class Work:
-    """What a draw is on the device: its run, then the pictures decoded so far."""
-
-    run: Run
-    reporter: StepReporter
-    pictures: list[Image.Image] = field(default_factory=list)
 
 
 class Engine:
@@ -80,11 +61,8 @@ class Engine:
         """The checkpoint of the last job that was prepared."""
         self.decoders = TinyDecoders(self.components.fetch, self.components.device, self.components.dtype)
         self.previewers = Previewers(decoder, self.decoders)
-        self.pace = Pace(self.components.device)
-        self.costs = Costs(self.components.device)
-        self.companies = Companies(self.costs)
         self.cores = torch.get_num_threads()
-        self.lanes = Lanes(self.cores) if self.components.device.type == "cpu" else None
+        self.rounds = Rounds(self.components, line, self._guard)
         self.healer = Healer(self.components)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
@@ -96,8 +74,7 @@ class Engine:
         self.line.close()
         self._thread.join()
         self.saver.close()
-        if self.lanes is not None:
-            self.lanes.close()
+        self.rounds.close()
 
     @torch.inference_mode()
     def _work(self) -> None:
@@ -105,7 +82,7 @@ class Engine:
         try:
             if self._get_ready():
                 while turns := self.line.next_turns():
-                    self._take_turns(turns)
+                    self.rounds.take(turns)
         finally:
             self.line.close()
             for turn in self.line.running():
@@ -142,83 +119,6 @@ class Engine:
                     if not is_out_of_memory(error):
                         raise
                 self.healer.climb()
-
-    def _take_turns(self, turns: list[Turn]) -> None:
-        """One piece of each job's work; steps that gain by it are taken together, with those of guests."""
-        hosts = [turn for turn in turns if self._is_at_step(turn)]
-        for turn in turns:
-            if turn not in hosts:
-                self._guard(turn)
-        area = max((most_area(turn.selection.model) for turn in hosts), default=0)
-        seats = self._find_seats(hosts)
-        guests = [turn for turn in self.line.running() if turn not in turns] if seats else []
-        companies = self.companies.form(seats, self._find_seats(guests, are_guests=True), area)
-        seats.clear()
-        while companies:
-            self._step_together(companies.pop(0))
-
-    def _is_at_step(self, turn: Turn) -> bool:
-        """Whether nothing but a step is to be done for the job."""
-        work: Work | None = turn.work
-        if work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None:
-            return False
-        return self.components.holds(work.run.locate()[0].expert)
-
-    def _find_seats(self, turns: Sequence[Turn], *, are_guests: bool = False) -> list[Seat]:
-        """What each job asks of its UNet next; one that cannot ask is looked after alone, a guest in its own turn."""
-        seats: list[Seat] = []
-        for turn in turns:
-            is_asked = False
-            if self._is_at_step(turn):  # still: another's piece may have dropped its weights
-                try:
-                    seats.append(self._seat(turn))
-                    is_asked = True
-                except Exception as error:  # noqa: BLE001 -- met again, alone
-                    log.warning("job %s could not ask for a step (%s)", turn.job.id, type(error).__name__)
-            if not is_asked and not are_guests:
-                self._guard(turn)
-        return seats
-
-    def _seat(self, turn: Turn) -> Seat:
-        call, expert = turn.work.run.ask(), turn.work.run.locate()[0].expert
-        kind = (call.kind, turn.selection.adapters(expert.name))
-        height, width = call.sample.shape[-2:]
-        return Seat((turn, call), turn.job.owner, kind, len(call.sample), height * width)
-
-    def _step_together(self, company: list[Seat]) -> None:
-        """One UNet call for all; when it fails, nothing has happened yet, and each takes its step alone."""
-        turns = [seat.key[0] for seat in company]
-        predictions: list[torch.Tensor] = []
-        if len(company) == 1:
-            self._guard(turns[0], lambda: self._step(company.pop()))
-            return
-        try:
-            predictions = self._predict(turns[0], [seat.key[1] for seat in company], company[0].kind)
-        except Exception as error:  # noqa: BLE001 -- whoever's fault it is meets it again, alone
-            log.warning("a step of %d jobs failed, each takes it alone (%s)", len(company), type(error).__name__)
-        if not predictions:
-            self.companies.avoid(company)
-        company.clear()  # so that nothing of a job is held here when it has to be healed
-        is_together = bool(predictions)
-        for turn in turns:
-            self._guard(turn, (lambda turn=turn: self._take(turn, predictions.pop(0))) if is_together else None)
-
-    def _step(self, seat: Seat) -> None:
-        """A job's step alone."""
-        turn, call = seat.key
-        self._take(turn, *self._predict(turn, [call], seat.kind))
-
-    def _predict(self, turn: Turn, calls: Sequence[Call], kind: Hashable) -> list[torch.Tensor]:
-        """The UNet's answers to calls of jobs with the adapters of `turn`."""
-        expert = turn.work.run.locate()[0].expert
-        self.components.use_adapters(expert, turn.selection, self._reporter(turn.job))
-        memory = self.components.memory
-        lanes = self.lanes if memory.mode == "full" and not memory.fp8 else None  # hooks cannot be in two calls at once
-        keeps = memory.mode != "sequential"  # there each layer brings the next one on, and none may be left out
-        with self.costs.measure(kind, sum(len(call.sample) for call in calls)):
-            predictions = predict(calls, lanes, keeps)
-        self.pace.keep()
-        return predictions
 
     def _guard(self, turn: Turn, piece: Callable[[], None] | None = None) -> None:
         """Does a piece of one job's work, else the next; whatever that raises ends this job and no other."""
@@ -278,7 +178,7 @@ class Engine:
             if not self.components.holds(segment.expert):
                 self._draw_anew(turn)
                 return
-            self._step(self._seat(turn))
+            self.rounds.step(turn)
             return
         if turn.is_last:
             turn.job.post(Saving())
@@ -289,11 +189,6 @@ class Engine:
         if len(work.pictures) == len(latents):
             self.saver.save(turn, work.pictures, work.run.steps)
             self._go_on(turn)
-
-    def _take(self, turn: Turn, prediction: torch.Tensor) -> None:
-        """The rest of a step, and word of it."""
-        work: Work = turn.work
-        turn.job.post(work.reporter.report(work.run.take(prediction)))
 
     def _go_on(self, turn: Turn) -> None:
         """The draw at hand is drawn: on to the job's next one, or off the device."""
@@ -313,7 +208,7 @@ class Engine:
     def _prepare(self, turn: Turn) -> Work:
         turn.album.start()
         self.drawn_with = turn.selection.model.title
-        report = self._reporter(turn.job)
+        report = turn.job.report
         dtype = self.healer.dtype(turn)
         self.healer.relax()
         turn.use = use = Use(turn.selection, dtype or self.components.dtype)
@@ -332,18 +227,10 @@ class Engine:
         """The VAE and its precision: its own, or float32 where that has overflowed; for a draft a small one."""
         dtype = self.healer.decoding_dtype(turn)
         if dtype is None and turn.selection.tiny is not None:
-            return self.decoders.get(turn.selection.tiny, self._reporter(turn.job)), self.decoders.dtype
+            return self.decoders.get(turn.selection.tiny, turn.job.report), self.decoders.dtype
         if dtype is None:
             return expert.vae, expert.vae_dtype
-        return self.components.vae(Use(turn.selection, dtype), self._reporter(turn.job)), dtype
-
-    def _reporter(self, job: Job) -> Report:
-        def report(event: Loading) -> None:
-            if job.is_cancelled:
-                raise Cancelled("the job was stopped while its model was being loaded")
-            job.post(event)
-
-        return report
+        return self.components.vae(Use(turn.selection, dtype), turn.job.report), dtype
 
     def _end(self, turn: Turn, error: PipelineError | None = None) -> None:
         """Takes a job off the device, and with it whatever was changed for its sake; it ends with what was drawn."""

@@ -70,7 +70,7 @@ def measure(scene: Scene) -> list[Figure]:
 @contextmanager
 def watch_steps(manager: PipelineManager) -> Iterator[StepClock]:
     """The clock of what `manager` draws alone, on one thread."""
-    clock, unet, pace = StepClock(), base_of(manager).unet, manager._engine.pace
+    clock, unet, pace = StepClock(), base_of(manager).unet, manager._engine.rounds.pace
     hooks = [unet.register_forward_pre_hook(clock.enter), unet.register_forward_hook(clock.leave)]
     try:
         with patch.object(pace, "keep", clock.wait(pace.keep)):

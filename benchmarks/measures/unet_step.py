@@ -33,7 +33,7 @@ def measure_size(scene: Scene, size: str, threads: int) -> list[Figure]:
     """Our call in the studio's precision and lanes, its rows told before; stock's in float32 and in bfloat16."""
     calls = 1 if scene.quick else CALLS[size]
     with scene.studio(size, threads) as manager:
-        base, lanes = base_of(manager), manager._engine.lanes
+        base, lanes = base_of(manager), manager._engine.rounds.lanes
         told = make_told(base.unet, base.device, base.dtype)
         sample, timestep = make_sample(base.device, base.dtype)
         call = Call(base.unet, sample, timestep, Share(told, 0, 2))

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines import engine
+from pipelines import rounds
 from pipelines.album import MOST_UNWRITTEN, Album, Ending, Page
 from pipelines.components.expert import Expert
 from pipelines.diffusion.previews import Clock, StepReporter
@@ -92,8 +92,8 @@ class Steps:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    steps = Steps(engine.predict)
-    monkeypatch.setattr(engine, "predict", lambda *args, **options: steps(*args, **options))
+    steps = Steps(rounds.predict)
+    monkeypatch.setattr(rounds, "predict", lambda *args, **options: steps(*args, **options))
     return steps
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from pipelines import engine
+from pipelines import rounds
 from pipelines.components import cache
 from pipelines.components.memory import Memory
 from pipelines.components.use import Use
@@ -63,7 +63,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Planting:
         "read": (cache, "load_part"),
         "load": (Memory, "place"),
         "encode": (PromptEncoder, "encode_pair"),
-        "step": (engine, "predict"),
+        "step": (rounds, "predict"),
         "decode": (latents, "decode_pixels"),
     }
 

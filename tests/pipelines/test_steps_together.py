@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines import engine
+from pipelines import rounds
 from pipelines.components.expert import Expert
 from pipelines.components.unet import told as told_module
 from pipelines.components.unet.model import KeepingUNet
@@ -313,20 +313,20 @@ def rows_of(call: Call) -> Any:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of runs in each UNet call that the engine makes."""
     made: list[int] = []
-    real = engine.predict
+    real = rounds.predict
 
     def note(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
         made.append(len(calls))
         return real(calls, *options)
 
-    monkeypatch.setattr(engine, "predict", note)
+    monkeypatch.setattr(rounds, "predict", note)
     return made
 
 
 @pytest.fixture
 def together(manager: PipelineManager, monkeypatch: pytest.MonkeyPatch) -> PipelineManager:
     """The studio as if every company gained, whatever the machine is busy with."""
-    monkeypatch.setattr(manager._engine.costs, "of", lambda kind, rows: 1.0)
+    monkeypatch.setattr(manager._engine.rounds.costs, "of", lambda kind, rows: 1.0)
     return manager
 
 
@@ -386,7 +386,7 @@ def test_a_preview_is_there_after_the_first_step(together: PipelineManager, fold
 def test_a_company_too_large_for_the_memory_goes_on_one_by_one(
     together: PipelineManager, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, failed = engine.predict, []
+    real, failed = rounds.predict, []
 
     def run_out(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
         if len(calls) > 1:
@@ -396,13 +396,13 @@ def test_a_company_too_large_for_the_memory_goes_on_one_by_one(
 
     wanted = ({"num_inference_steps": 8}, {"num_inference_steps": 8, "seed": 2})
     alone = [pixels(submit_all(together, folder, values)[0]) for values in wanted]
-    monkeypatch.setattr(engine, "predict", run_out)
+    monkeypatch.setattr(rounds, "predict", run_out)
     jobs = submit_all(together, folder, *wanted)
     for job, theirs in zip(jobs, alone, strict=True):
         assert np.abs(pixels(job) - theirs).max() <= 1
         assert job.result(1).notices == ()
     assert failed == [2], "tried once, not in every round"
-    together._engine.companies._failed.clear()
+    together._engine.rounds.companies._failed.clear()
 
 
 def test_who_cannot_ask_for_a_step_is_healed_and_the_others_go_on(
@@ -426,14 +426,14 @@ def test_who_cannot_ask_for_a_step_is_healed_and_the_others_go_on(
 def test_whoever_breaks_a_company_ends_alone(
     together: PipelineManager, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = engine.predict
+    real = rounds.predict
 
     def fail(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
         if any(len(call.sample) == 4 for call in calls):  # the job with two pictures
             raise RuntimeError("planted")
         return real(calls, *options)
 
-    monkeypatch.setattr(engine, "predict", fail)
+    monkeypatch.setattr(rounds, "predict", fail)
     healthy, broken = submit_all(together, folder, {"num_inference_steps": 8}, {"num_images_per_prompt": 2})
     assert healthy.result(60).files
     with pytest.raises(Exception, match="the device failed"):
@@ -447,7 +447,7 @@ def test_loras_are_put_together_with_their_like_alone_and_leave_no_trace(
     write_diffusers_lora(tmp_path / "loras" / "ink.safetensors", base.unet, seed=1)
     host = Settings(model="demo", device="cpu", dtype="float32", models_dir=tmp_path, output_dir=tmp_path / "out")
     manager = PipelineManager(host)
-    monkeypatch.setattr(manager._engine.costs, "of", lambda kind, rows: 1.0)
+    monkeypatch.setattr(manager._engine.rounds.costs, "of", lambda kind, rows: 1.0)
     ink = {"loras": [{"name": "ink", "weight": 0.8}]}
     plain, inked = (pixels(submit_all(manager, folder, values)[0]) for values in ({}, ink))
     assert not np.array_equal(plain, inked)
