@@ -36,7 +36,7 @@ def measure_size(scene: Scene, size: str, threads: int) -> list[Figure]:
         base, lanes = base_of(manager), manager._engine.rounds.lanes
         told = make_told(base.unet, base.device, base.dtype)
         sample, timestep = make_sample(base.device, base.dtype)
-        call = Call(base.unet, sample, timestep, Share(told, 0, 2))
+        call = Call(base.unet, sample, timestep, Share(told, 0, (1, 1)))
         ways: dict[str, Callable[[int], Taken]] = {
             "ours": scene.clock.timed(lambda _: [predict([call], lanes) for _ in range(calls)])
         }
