@@ -56,7 +56,7 @@ def count_true_size() -> list[Figure]:
     with torch.device("meta"), torch.inference_mode():
         config: Any = KeepingUNet.load_config(CONFIGS / "base", subfolder="unet")
         unet: Any = KeepingUNet.from_config(config)
-        rows = Rows([Share(Told(torch.empty(2, 77, 2048), torch.empty(2, 1280), torch.empty(2, 6)), 0, 2)])
+        rows = Rows([Share(Told(torch.empty(2, 77, 2048), torch.empty(2, 1280), torch.empty(2, 6)), 0, (1, 1))])
         sample, timestep = torch.empty(2, 4, 128, 128), torch.empty(())
         found = []
         for _ in range(2):
