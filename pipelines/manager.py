@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.components.accelerators import choose_model, may_have_accelerator
-from pipelines.components.hub import fetch
+from pipelines.components.hub import find
 from pipelines.components.library import Library
 from pipelines.components.parts import experts_of, files_of, weight_bytes, with_stamps
 from pipelines.downloads import Downloads, Wanted
@@ -24,7 +24,6 @@ from pipelines.prompts.styles import load_styles
 from pipelines.prompts.wildcards import Wildcards
 from pipelines.schema.counts import Known, PromptCount
 from pipelines.schema.errors import InvalidRequest, PipelineError, RunError
-from pipelines.schema.events import Loading
 from pipelines.schema.models import AddOn, Entry, ModelEntry, Selection, load_catalogue
 from pipelines.schema.requests import GenerationRequest, TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
@@ -227,8 +226,8 @@ class PipelineManager:
         if source not in self._known_bytes:
             entries = [*self.library.checkpoints.values()]
             entry = next((entry for entry in entries if entry.source == source), None)
-            path = fetch(entry, [], ignore) if entry and self.library.is_here(entry, []) else Path(source)
-            self._known_bytes[source] = weight_bytes(path)
+            path = find(entry, []) if entry else None
+            self._known_bytes[source] = weight_bytes(path or Path(source))
         return self._known_bytes[source]
 
     def _may_use(self, entry: Entry) -> bool:
@@ -269,7 +268,3 @@ class PipelineManager:
         except PipelineError:
             self.close()
             raise
-
-
-def ignore(_event: Loading) -> None:
-    """For what is on this disk already, and is not downloaded."""

@@ -13,7 +13,7 @@ import transformers
 
 from pipelines.components.cache import ComponentCache
 from pipelines.components.device import choose_device, choose_dtype, name_of_device
-from pipelines.components.hub import fetch
+from pipelines.components.hub import find
 from pipelines.components.library import Library
 from pipelines.components.loading import read_scheduler_config
 from pipelines.components.memory import Memory
@@ -32,7 +32,6 @@ from pipelines.prompts.styles import Style
 from pipelines.prompts.tokenizers import Tokenizers
 from pipelines.prompts.wildcards import Wildcards
 from pipelines.saving import Saver
-from pipelines.schema.events import Loading
 from pipelines.schema.models import AddOn, ModelEntry, Selection
 from pipelines.schema.requests import GenerationRequest
 from pipelines.schema.settings import Settings
@@ -134,9 +133,4 @@ class Workshop:
 
     def _scheduler_config(self, entry: ModelEntry) -> dict[str, Any]:
         """The checkpoint's own; SDXL's where its files are still on the Hub."""
-        is_here = self.library.is_here(entry, ["scheduler"])
-        return read_scheduler_config(entry, fetch(entry, ["scheduler"], _ignore) if is_here else CONFIGS / entry.kind)
-
-
-def _ignore(_event: Loading) -> None:
-    """For what is on this disk already, and is not downloaded."""
+        return read_scheduler_config(entry, find(entry, ["scheduler"]) or CONFIGS / entry.kind)
