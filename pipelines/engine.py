@@ -63,7 +63,7 @@ class Engine:
         self.previewers = Previewers(decoder, self.decoders)
         self.cores = torch.get_num_threads()
         self.rounds = Rounds(self.components, line, self._guard)
-        self.healer = Healer(self.components)
+        self.healer = Healer(self.components, self.decoders)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
         self._thread = threading.Thread(target=self._work, name="device", daemon=True)
@@ -225,9 +225,10 @@ class Engine:
 
     def _decoder(self, turn: Turn, expert: Expert) -> tuple[Any, torch.dtype]:
         """The VAE and its precision: its own, or float32 where that has overflowed; for a draft a small one."""
+        tiny = turn.selection.tiny
+        if tiny is not None and not self.healer.leaves_draft(turn):
+            return self.decoders.get(tiny, turn.job.report), self.decoders.dtype
         dtype = self.healer.decoding_dtype(turn)
-        if dtype is None and turn.selection.tiny is not None:
-            return self.decoders.get(turn.selection.tiny, turn.job.report), self.decoders.dtype
         if dtype is None:
             return expert.vae, expert.vae_dtype
         return self.components.vae(Use(turn.selection, dtype), turn.job.report), dtype

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from diffusers import AutoencoderTiny
 
+from pipelines.components.finite import is_finite
 from pipelines.components.loading import Report
 from pipelines.components.memory import is_out_of_memory
 from pipelines.schema.errors import ModelError
@@ -29,10 +30,18 @@ class TinyDecoders:
         if entry.source not in self._loaded:
             path = self._fetch(entry, None, report)
             try:
-                loaded: Any = AutoencoderTiny.from_pretrained(path, local_files_only=True, use_safetensors=True)
-                self._loaded[entry.source] = cast(AutoencoderTiny, loaded.to(self.device, self.dtype).eval())
+                loaded: Any = AutoencoderTiny.from_pretrained(
+                    path, local_files_only=True, use_safetensors=True, dtype=self.dtype
+                )
+                self._loaded[entry.source] = cast(AutoencoderTiny, loaded.to(self.device).eval())
             except Exception as error:  # damaged files raise errors of many kinds
                 if is_out_of_memory(error):
                     raise
                 raise ModelError(f"{entry.title} could not be read; its files are damaged or not a TAESD") from error
         return self._loaded[entry.source]
+
+    def drop_damaged(self) -> None:
+        """Lets go of those whose weights are not finite, so that they are read anew."""
+        for source, decoder in list(self._loaded.items()):
+            if not all(map(is_finite, decoder.state_dict().values())):
+                del self._loaded[source]
