@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 import torch
 
-from pipelines.components.device import choose_dtype, name_of_device
+from pipelines.components.device import choose_dtype, name_of_device, name_of_dtype
 from pipelines.schema.settings import Settings
 
 
@@ -19,7 +19,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "processor": name_of_device(device) if device.type == "cuda" else processor_name(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "dtype": str(choose_dtype(Settings(), device)).removeprefix("torch."),
+        "dtype": name_of_dtype(choose_dtype(Settings(), device)),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "torch": torch.__version__,

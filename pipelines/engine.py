@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pipelines.album import Ending
+from pipelines.components.device import name_of_dtype
 from pipelines.components.expert import Expert
 from pipelines.components.memory import is_out_of_memory
 from pipelines.components.tiny import TinyDecoders
@@ -23,7 +24,7 @@ from pipelines.diffusion.previews import StepReporter
 from pipelines.healing import Healer
 from pipelines.line import Line, Turn
 from pipelines.rounds import Rounds, Work
-from pipelines.saving import Saver, without_frames
+from pipelines.saving import Drawn, Saver, without_frames
 from pipelines.schema.errors import Cancelled, NumericalError, PipelineError, RunError
 from pipelines.schema.events import Loading, Notice, Noticed, Saving
 from pipelines.schema.models import AddOn, Selection
@@ -183,11 +184,12 @@ class Engine:
         if turn.is_last:
             turn.job.post(Saving())
         latents = work.run.finish()
-        vae, dtype = self._decoder(turn, work.run.segments[-1].expert)
+        expert = work.run.segments[-1].expert
+        vae, dtype = self._decoder(turn, expert)
         work.pictures.append(decode_picture(vae, latents[[len(work.pictures)]], dtype))
         self.healer.note_tiles(turn)
         if len(work.pictures) == len(latents):
-            self.saver.save(turn, work.pictures, work.run.steps)
+            self.saver.save(turn, Drawn(work.pictures, work.run.steps, name_of_dtype(expert.dtype)))
             self._go_on(turn)
 
     def _go_on(self, turn: Turn) -> None:

@@ -1,5 +1,6 @@
 """Where the studio runs, and in which precision."""
 
+import logging
 import platform
 import time
 
@@ -7,6 +8,8 @@ import torch
 
 from pipelines.schema.errors import ModelError
 from pipelines.schema.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LEAST_GAIN = 1.3
 """How much faster bfloat16 has to be on a CPU to be worth its rounding."""
@@ -34,7 +37,10 @@ def choose_dtype(settings: Settings, device: torch.device) -> torch.dtype:
         return getattr(torch, settings.dtype)
     if device.type != "cpu":
         return torch.float16
-    return torch.bfloat16 if bfloat16_gain() >= LEAST_GAIN else torch.float32
+    gain = bfloat16_gain()
+    dtype = torch.bfloat16 if gain >= LEAST_GAIN else torch.float32
+    log.info("bfloat16 is %.2f times as fast as float32 here: pictures are drawn in %s", gain, name_of_dtype(dtype))
+    return dtype
 
 
 @torch.inference_mode()
@@ -54,6 +60,11 @@ def bfloat16_gain() -> float:
             torch.nn.functional.linear(states, weight)
             best[dtype] = min(best[dtype], time.perf_counter() - started)
     return best[torch.float32] / best[torch.bfloat16]
+
+
+def name_of_dtype(dtype: torch.dtype) -> str:
+    """For example "float32"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def name_of_device(device: torch.device) -> str:

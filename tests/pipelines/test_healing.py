@@ -1,6 +1,7 @@
 """It heals itself: whatever fails for want of memory or precision is done again, and leaves no trace."""
 
 import errno
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from pipelines.components.use import Use
 from pipelines.diffusion import latents
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
+from pipelines.media.metadata import KEY
 from pipelines.prompts.encoding import PromptEncoder
 from pipelines.schema.errors import MemoryShort, ModelError, NumericalError, RunError
 from pipelines.schema.events import Noticed, Result, Step
@@ -33,6 +35,12 @@ LADDER = ("vae_tiled", "text_encoders_off", "model_offload", "sequential_offload
 def submit(manager: PipelineManager, **values: Any) -> Job:
     small = {"prompt": "a fox", "seed": 1, "num_inference_steps": STEPS, "width": 64, "height": 64}
     return manager.submit(make_request(TextToImageRequest, {**small, **values}))
+
+
+def noted_dtype(result: Result) -> str:
+    """What the picture says it was drawn in."""
+    with Image.open(result.files[0]) as image:
+        return json.loads(image.info[KEY])["dtype"]
 
 
 def pixels(result: Result) -> np.ndarray:
@@ -308,11 +316,13 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineManager]:
 def test_latents_that_overflowed_are_drawn_again_in_float32(
     half: PipelineManager, healthy: np.ndarray, plant: Planting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = pixels(submit(half).result(60))
+    first = submit(half).result(60)
+    before = pixels(first)
     plant("step", 2, 1, to_infinity)
     result = submit(half).result(60)
     monkeypatch.undo()
     assert result.notices == ("denoised_in_float32",)
+    assert (noted_dtype(first), noted_dtype(result)) == ("bfloat16", "float32")
     assert np.array_equal(pixels(result), healthy), "what a studio in float32 draws"
     assert np.array_equal(pixels(submit(half).result(60)), before)
     assert {part.dtype for part in half.status().components} == {"bfloat16"}
