@@ -4,7 +4,7 @@ A step is the unit of work, so that runs can take turns, stop at once and be wat
 that of diffusers' SDXL pipelines, to the bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from pipelines.components.expert import Expert
 from pipelines.diffusion.conditioning import Conditioning
 from pipelines.diffusion.guidance import guide, is_guided, to_picture
-from pipelines.diffusion.schedulers import add_noise, noise_level, step_options
+from pipelines.diffusion.schedulers import noise_level, noise_levels, step_options
 from pipelines.diffusion.steps.call import Call, DeepCache, predict
 from pipelines.schema.errors import NumericalError
 
@@ -56,17 +56,21 @@ class KeptArea:
     latents: torch.Tensor
     noise: torch.Tensor
     mask: torch.Tensor
+    levels: Sequence[tuple[float, float]]
+    """What of both is in it at each step of the segment, from `noise_levels`."""
 
-    def hand_over(self, latents: torch.Tensor, generators: list[torch.Generator]) -> "KeptArea":
+    def hand_over(self, latents: torch.Tensor, generators: list[torch.Generator], segment: Segment) -> "KeptArea":
         """For the next expert: the area as the last one left it, without noise, and new noise for it."""
         noise = randn_tensor(latents.shape, generators, device=latents.device, dtype=latents.dtype)
-        return KeptArea(latents, noise, self.mask)
+        levels = noise_levels(segment.scheduler, segment.timesteps, latents.dtype)
+        return KeptArea(latents, noise, self.mask, levels)
 
-    def restore(self, latents: torch.Tensor, scheduler: Any, next_timestep: torch.Tensor | None) -> torch.Tensor:
-        """`latents` with the kept area put back, noised as far as the next step expects it."""
+    def restore(self, latents: torch.Tensor, step: int | None) -> torch.Tensor:
+        """`latents` with the kept area put back, noised as far as the segment's `step`, from 0, expects it."""
         kept = self.latents
-        if next_timestep is not None:
-            kept = add_noise(scheduler, kept, self.noise, next_timestep.reshape(1))
+        if step is not None:
+            alpha, sigma = self.levels[step]
+            kept = alpha * kept + sigma * self.noise
         return (1 - self.mask) * kept + self.mask * latents
 
 
@@ -135,13 +139,12 @@ class Run:
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
         is_last = position + 1 == len(segment.timesteps)
         if self.kept is not None:
-            following = None if is_last else segment.timesteps[position + 1]
-            self.latents = self.kept.restore(self.latents, scheduler, following)
+            self.latents = self.kept.restore(self.latents, None if is_last else position + 1)
         self.index += 1
         if is_last:
             segment.forget()
             if self.kept is not None and not self.is_done:
-                self.kept = self.kept.hand_over(self.latents, self.generators)
+                self.kept = self.kept.hand_over(self.latents, self.generators, self.locate()[0])
         return segment.expert.name
 
     def advance(self) -> str:

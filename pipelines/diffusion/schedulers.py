@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -132,6 +133,21 @@ def add_noise(scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timest
     if on_host is not None:
         scheduler.alphas_cumprod = on_host
     return noised
+
+
+def noise_levels(scheduler: Any, timesteps: torch.Tensor, dtype: torch.dtype) -> list[tuple[float, float]]:
+    """What `add_noise` multiplies picture and noise with at each of a run's timesteps, in the latents' `dtype`.
+
+    For latents that are noised in every step: so no table is sent to their device. Ask before the first `step`.
+    """
+    scheduler, first = copy(scheduler), getattr(scheduler, "begin_index", None) or 0
+    picture, noise = torch.tensor([[1, 0], [0, 1]], dtype=dtype)
+    levels: list[tuple[float, float]] = []
+    for place, timestep in enumerate(timesteps, first):
+        begin_at(scheduler, place)
+        alpha, sigma = scheduler.add_noise(picture, noise, timestep.repeat(2)).tolist()
+        levels.append((alpha, sigma))
+    return levels
 
 
 def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:

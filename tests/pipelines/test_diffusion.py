@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, EulerDiscreteScheduler
 from PIL import Image, ImageDraw
 
 from pipelines.diffusion.latents import decode_picture, encode_pixels, make_generators, make_noise, make_pixels
@@ -312,6 +312,23 @@ def test_a_small_decoder_draws_previews_no_larger_than_they_are_seen() -> None:
     assert (drawn.shape, drawn.dtype) == ((48, 80, 3), np.uint8)
     assert preview.draw(torch.randn(4, 8, 100)).shape == (32, 400, 3)
     assert max(preview.draw(torch.full((4, 8, 100), torch.nan)).shape) <= PREVIEW_SIDE
+
+
+@torch.inference_mode()
+def test_no_step_of_an_inpainting_run_asks_the_scheduler_for_noise(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would send a table to the device each time."""
+    asked: list[int] = []
+    real = EulerDiscreteScheduler.add_noise
+    monkeypatch.setattr(EulerDiscreteScheduler, "add_noise", lambda *args: (asked.append(1), real(*args))[1])
+    run = prepare_run(ask(InpaintRequest, files, num_inference_steps=6, denoising_end=0.5))
+    steps = []
+    while not run.is_done:
+        before = len(asked)
+        expert = run.advance()
+        steps.append((expert, len(asked) - before))
+    assert steps == [("base", 0), ("base", 4), *[("refiner", 0)] * 4]
 
 
 @torch.inference_mode()

@@ -12,12 +12,14 @@ from pipelines.diffusion.guidance import to_picture
 from pipelines.diffusion.latents import decode_picture
 from pipelines.diffusion.schedulers import (
     SCHEDULERS,
+    add_noise,
     align_your_steps,
     begin_at,
     begin_with_strength,
     make_overrides,
     make_scheduler,
     noise_level,
+    noise_levels,
     step_options,
 )
 from pipelines.schema.errors import InvalidRequest
@@ -111,6 +113,26 @@ def test_a_scheduler_takes_as_many_steps_as_its_options_say(name: str, config: d
             scheduler.set_timesteps(most + 1)
         with pytest.raises(InvalidRequest, match=f"num_inference_steps must be at most {most} with {name}, got"):
             ask(scheduler=name, num_inference_steps=most + 1)
+
+
+@each_scheduler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_what_is_noised_in_every_step_is_noised_as_the_scheduler_does_it(
+    name: str, dtype: torch.dtype, config: dict[str, Any]
+) -> None:
+    request = ask(scheduler=name, num_inference_steps=7)
+    scheduler = make_scheduler(request, config)
+    timesteps = begin_with_strength(scheduler, 0.7)
+    generators = [torch.Generator().manual_seed(k) for k in range(2)]
+    picture, noise, latents = torch.randn(3, 2, 4, 3, 3, generator=generators[0]).to(dtype)
+    levels = noise_levels(scheduler, timesteps, dtype)
+    assert len(levels) == len(timesteps)
+    for step, timestep in enumerate(timesteps):
+        alpha, sigma = levels[step]
+        expected = add_noise(scheduler, picture, noise, timestep.reshape(1))
+        assert torch.equal(alpha * picture + sigma * noise, expected), step
+        scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(noise, timestep, latents, **step_options(scheduler, generators)).prev_sample
 
 
 @each_scheduler
