@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from pipelines import rounds
 from pipelines.components.expert import Expert
@@ -23,6 +24,7 @@ from pipelines.diffusion.steps.call import Call, predict
 from pipelines.diffusion.steps.lanes import Lanes
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
+from pipelines.schema.errors import ModelError
 from pipelines.schema.events import Step
 from pipelines.schema.requests import REQUESTS, GenerationRequest, make_request
 from pipelines.schema.settings import Settings
@@ -459,6 +461,64 @@ def test_loras_are_put_together_with_their_like_alone_and_leave_no_trace(
     for values, expected in ((ink, inked), ({}, plain), (ink, inked)):
         assert np.array_equal(pixels(submit_all(manager, folder, values)[0]), expected)
     manager.close()
+
+
+@pytest.fixture
+def with_loras(tmp_path: Path, base: Expert, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipelineManager]:
+    """A studio as if every company gained, with the LoRA "ink" and "torn", which holds a NaN."""
+    (tmp_path / "loras").mkdir()
+    for name in ("ink", "torn"):
+        write_diffusers_lora(tmp_path / "loras" / f"{name}.safetensors", base.unet, seed=1)
+    tensors = load_file(tmp_path / "loras" / "torn.safetensors")
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    save_file(tensors, tmp_path / "loras" / "torn.safetensors")
+    host = Settings(model="demo", device="cpu", dtype="float32", models_dir=tmp_path, output_dir=tmp_path / "out")
+    manager = PipelineManager(host)
+    monkeypatch.setattr(manager._engine.rounds.costs, "of", lambda kind, rows: 1.0)
+    yield manager
+    manager.close()
+
+
+def test_a_lora_that_fails_to_load_ends_its_job_and_no_other_of_the_round(
+    with_loras: PipelineManager, folder: Path, calls: list[int]
+) -> None:
+    ink, torn = ({"loras": [{"name": name}], "num_inference_steps": 8} for name in ("ink", "torn"))
+    plain = {"num_inference_steps": 8}
+    alone = [pixels(submit_all(with_loras, folder, values)[0]) for values in (plain, ink)]
+    calls.clear()
+    wanted = [plain, ink, torn, plain, ink]
+    jobs = submit_all(with_loras, folder, *wanted)
+    with pytest.raises(ModelError, match=r"torn\.safetensors: tensor \S+ holds NaN"):
+        jobs.pop(2).result(60)
+    for job, theirs in zip(jobs, (*alone, *alone), strict=True):
+        assert np.abs(pixels(job) - theirs).max() <= 1
+        assert job.result(1).notices == ()
+    assert max(calls) == 2
+
+
+def test_a_lora_that_cannot_be_read_again_ends_its_job_on_the_way(
+    with_loras: PipelineManager, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When memory runs out LoRAs are let go of, and read again by those who need them."""
+    theirs = pixels(submit_all(with_loras, folder, {})[0])
+    inked, plain = submit_all(
+        with_loras, folder, {"loras": [{"name": "ink"}], "num_inference_steps": 60}, {"num_inference_steps": 60}
+    )
+    next(event for event in inked.events() if isinstance(event, Step))
+    (tmp_path / "loras" / "ink.safetensors").write_bytes(b"swept away")
+    real, failed = rounds.predict, []
+
+    def run_out(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
+        if not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError("planted: CUDA out of memory")
+        return real(calls, *options)
+
+    monkeypatch.setattr(rounds, "predict", run_out)
+    with pytest.raises(ModelError, match=r"ink\.safetensors could not be read"):
+        inked.result(60)
+    assert plain.result(60).files
+    assert np.array_equal(pixels(submit_all(with_loras, folder, {})[0]), theirs)
 
 
 def test_a_stopped_job_leaves_its_company_at_once(together: PipelineManager, folder: Path) -> None:
