@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipelines.components.adapters import Adapters
-from pipelines.components.device import name_of_dtype
+from pipelines.components.device import lay_out, name_of_dtype
 from pipelines.components.digest import digest_of
 from pipelines.components.expert import Expert
 from pipelines.components.finite import is_finite
@@ -227,6 +227,8 @@ class ComponentCache:
             )
         for component in new:
             if isinstance(component.module, torch.nn.Module):
+                if component.part == "vae":
+                    lay_out(component.module, self.device)
                 self.memory.place(component.part, component.module, component.dtype)
             self._components[id(component)] = component
         self.note()

@@ -62,6 +62,12 @@ def bfloat16_gain() -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
+def lay_out(autoencoder: torch.nn.Module, device: torch.device) -> None:
+    """Puts an autoencoder's kernels channels last where it computes on a CPU, which is faster; a UNet gains nothing."""
+    if device.type == "cpu":
+        autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 def name_of_dtype(dtype: torch.dtype) -> str:
     """For example "float32"."""
     return str(dtype).removeprefix("torch.")

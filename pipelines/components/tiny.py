@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from diffusers import AutoencoderTiny
 
+from pipelines.components.device import lay_out
 from pipelines.components.finite import is_finite
 from pipelines.components.loading import Report
 from pipelines.components.memory import is_out_of_memory
@@ -33,6 +34,7 @@ class TinyDecoders:
                 loaded: Any = AutoencoderTiny.from_pretrained(
                     path, local_files_only=True, use_safetensors=True, dtype=self.dtype
                 )
+                lay_out(loaded, self.device)
                 self._loaded[entry.source] = cast(AutoencoderTiny, loaded.to(self.device).eval())
             except Exception as error:  # damaged files raise errors of many kinds
                 if is_out_of_memory(error):

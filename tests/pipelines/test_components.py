@@ -15,15 +15,18 @@ from pipelines.components import device as device_module
 from pipelines.components.accelerators import choose_model
 from pipelines.components.cache import ComponentCache
 from pipelines.components.device import bfloat16_gain, choose_device, choose_dtype
+from pipelines.components.expert import Expert
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
 from pipelines.components.use import Use
+from pipelines.diffusion.latents import decode_pixels, encode_pixels, make_generators, make_pixels
 from pipelines.manager import PipelineManager
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.events import Loading
 from pipelines.schema.models import Selection, load_catalogue
 from pipelines.schema.requests import RefineRequest, TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
+from tests.pipelines.demo_experts import load_demo_experts
 
 CPU = torch.device("cpu")
 
@@ -183,6 +186,20 @@ def test_the_log_says_once_what_was_measured_and_chosen(
 
 def test_what_bfloat16_gains_is_measured() -> None:
     assert 0.01 < bfloat16_gain() < 100
+
+
+@torch.inference_mode()
+def test_on_a_cpu_an_autoencoder_computes_channels_last_and_the_same(base: Expert) -> None:
+    plain = load_demo_experts()["base"]
+    generator = torch.Generator().manual_seed(0)
+    latents, upload = torch.randn(2, 4, 8, 8, generator=generator), Image.effect_noise((64, 64), 64).convert("RGB")
+    decoded = [decode_pixels(expert.vae, latents, torch.float32) for expert in (base, plain)]
+    encoded = [encode_pixels(expert, make_pixels(upload), make_generators((1, 2))) for expert in (base, plain)]
+    for ours, theirs in (decoded, encoded):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+    assert base.vae.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert encoded[0].stride() == encoded[1].stride(), "of an upload, which is channels last itself"
+    assert base.unet.conv_in.weight.is_contiguous()
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", ""])
