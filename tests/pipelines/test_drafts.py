@@ -93,7 +93,7 @@ class Calls:
     """Counts what the device does: steps, decodes, parts read from the disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.counts = dict.fromkeys(("predict", "decode_pixels", "load_part"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(("predict", "decode_pixels", "load_part"), 0)
         for owner, name in ((rounds, "predict"), (latents, "decode_pixels"), (cache, "load_part")):
             monkeypatch.setattr(owner, name, self._counted(name, getattr(owner, name)))
 
