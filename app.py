@@ -47,8 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         manager = PipelineManager(settings)
     except PipelineError as error:
         sys.exit(f"app.py: {error}")
-    status = manager.status()
-    print(f"{status.model} on {status.device} ({status.dtype}): {manager.reason}", flush=True)
+    print(f"{manager.model.title} on {manager.status().device}: {manager.reason}", flush=True)
     app = build_app(manager)
     try:
         _, address, public = app.launch(
@@ -61,6 +60,7 @@ def main(arguments: Sequence[str]) -> None:
             **launch_options(manager.model.native_size),
         )
         print(f"Open {public or address} in a browser; Ctrl+C ends the studio.", flush=True)
+        manager.warm_up()
         app.block_thread()
     except OSError as error:
         sys.exit(f"app.py: --port {settings.port} on {settings.host} cannot be opened: {error}")

@@ -94,14 +94,8 @@ class Downloads:
 
     def _bring(self, entry: Entry, parts: list[str] | None, job: Job) -> None:
         """One entry's files; what goes wrong ends the job."""
-
-        def report(event: Loading) -> None:
-            if job.is_cancelled:
-                raise Cancelled("the job was stopped while its model was being downloaded")
-            job.post(event)
-
         try:
-            self._fetch(entry, parts, report)
+            self._fetch(entry, parts, job.report)
         except Cancelled:
             job.stop()
         except PipelineError as error:

@@ -1,32 +1,30 @@
-"""The device thread: it lets jobs take turns, a step at a time, and says what happens to them.
+"""The device's thread: a piece of one job's work at a time, and what becomes of a job whose piece fails.
 
 All torch work of a device happens on this one thread; everybody else submits and listens.
 """
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from PIL import Image
 
 from pipelines.album import Ending
+from pipelines.components.device import name_of_dtype
 from pipelines.components.expert import Expert
-from pipelines.components.loading import Report
 from pipelines.components.memory import is_out_of_memory
+from pipelines.components.tiny import TinyDecoders
 from pipelines.components.use import Use
 from pipelines.diffusion.conditioner import Conditioner
 from pipelines.diffusion.latents import decode_picture
-from pipelines.diffusion.pace import Pace
 from pipelines.diffusion.previewers import Previewers
 from pipelines.diffusion.previews import StepReporter
-from pipelines.diffusion.run import Run
 from pipelines.healing import Healer
-from pipelines.job import Job
 from pipelines.line import Line, Turn
-from pipelines.saving import Saver, without_frames
+from pipelines.rounds import Rounds, Work
+from pipelines.saving import Drawn, Saver, without_frames
 from pipelines.schema.errors import Cancelled, NumericalError, PipelineError, RunError
 from pipelines.schema.events import Loading, Notice, Noticed, Saving
 from pipelines.schema.models import AddOn, Selection
@@ -39,15 +37,6 @@ PAUSE_SECONDS = 0.01
 """The device's thread waits so long for a job whose pictures wait for the disk, before it looks after the others."""
 DRAWN_ANEW: tuple[Notice, ...] = ("denoised_in_float32", "weights_reloaded")
 """What a finished run's latents are of no use after; the rest concerns decoding alone."""
-
-
-@dataclass
-class Work:
-    """What a draw is on the device: its run, then the pictures decoded so far."""
-
-    run: Run
-    reporter: StepReporter
-    pictures: list[Image.Image] = field(default_factory=list)
 
 
 class Engine:
@@ -71,9 +60,11 @@ class Engine:
         """What the studio starts with."""
         self.drawn_with = own.model.title
         """The checkpoint of the last job that was prepared."""
-        self.previewers = Previewers(decoder, self.components.fetch, self.components.device, self.components.dtype)
-        self.pace = Pace(self.components.device)
-        self.healer = Healer(self.components)
+        self.decoders = TinyDecoders(self.components.fetch, self.components.device, self.components.dtype)
+        self.previewers = Previewers(decoder, self.decoders)
+        self.cores = torch.get_num_threads()
+        self.rounds = Rounds(self.components, line, self._guard)
+        self.healer = Healer(self.components, self.decoders)
         self.ready: Future[None] = Future()
         """Done when the thread takes jobs; holds the `ModelError` of a preload that failed."""
         self._thread = threading.Thread(target=self._work, name="device", daemon=True)
@@ -84,14 +75,15 @@ class Engine:
         self.line.close()
         self._thread.join()
         self.saver.close()
+        self.rounds.close()
 
     @torch.inference_mode()
     def _work(self) -> None:
+        torch.set_num_threads(self.cores)
         try:
             if self._get_ready():
                 while turns := self.line.next_turns():
-                    for turn in turns:
-                        self._guard(turn)
+                    self.rounds.take(turns)
         finally:
             self.line.close()
             for turn in self.line.running():
@@ -129,15 +121,15 @@ class Engine:
                         raise
                 self.healer.climb()
 
-    def _guard(self, turn: Turn) -> None:
-        """Does a piece of one job's work; whatever that raises ends this job and no other."""
+    def _guard(self, turn: Turn, piece: Callable[[], None] | None = None) -> None:
+        """Does a piece of one job's work, else the next; whatever that raises ends this job and no other."""
         job = turn.job
         try:
             if job.is_cancelled:
                 raise Cancelled("the job was stopped")
             if turn.album.failure is not None:
                 raise turn.album.failure
-            self._advance(turn)
+            self._advance(turn, piece or (lambda: self._do_next(turn)))
             return
         except PipelineError as error:
             reason = without_frames(job, error)
@@ -146,10 +138,10 @@ class Engine:
             reason = RunError(f"the device failed while drawing ({type(error).__name__}); try again")
         self._end(turn, reason)  # out here the frames that held the tensors of the failed piece are gone
 
-    def _advance(self, turn: Turn) -> None:
-        """The job's next piece of work; what fails for want of memory or precision is mended and done again."""
+    def _advance(self, turn: Turn, piece: Callable[[], None]) -> None:
+        """A piece of the job's work; what fails for want of memory or precision is mended, and done again later."""
         try:
-            self._do_next(turn)
+            piece()
             return
         except PipelineError as error:
             if not isinstance(error, NumericalError):
@@ -167,6 +159,9 @@ class Engine:
         turn.work = turn.clock = None  # before memory is looked for, and before anybody hears of a failure
         if not is_drawn:
             work = None
+        for other in self.line.running():
+            if other.work is not None:  # keys and values are made again where they are wanted
+                other.work.run.forget()
         notice = self.healer.heal(turn, failure, experts, is_drawn=is_drawn)
         turn.job.post(Noticed(notice))
         if notice not in DRAWN_ANEW:
@@ -184,19 +179,17 @@ class Engine:
             if not self.components.holds(segment.expert):
                 self._draw_anew(turn)
                 return
-            self.components.use_adapters(segment.expert, turn.selection, self._reporter(turn.job))
-            expert = work.run.advance()
-            self.pace.keep()
-            turn.job.post(work.reporter.report(expert))
+            self.rounds.step(turn)
             return
         if turn.is_last:
             turn.job.post(Saving())
         latents = work.run.finish()
-        vae, dtype = self._decoder(turn, work.run.segments[-1].expert)
+        expert = work.run.segments[-1].expert
+        vae, dtype = self._decoder(turn, expert)
         work.pictures.append(decode_picture(vae, latents[[len(work.pictures)]], dtype))
         self.healer.note_tiles(turn)
         if len(work.pictures) == len(latents):
-            self.saver.save(turn, work.pictures, work.run.steps)
+            self.saver.save(turn, Drawn(work.pictures, work.run.steps, name_of_dtype(expert.dtype)))
             self._go_on(turn)
 
     def _go_on(self, turn: Turn) -> None:
@@ -217,7 +210,7 @@ class Engine:
     def _prepare(self, turn: Turn) -> Work:
         turn.album.start()
         self.drawn_with = turn.selection.model.title
-        report = self._reporter(turn.job)
+        report = turn.job.report
         dtype = self.healer.dtype(turn)
         self.healer.relax()
         turn.use = use = Use(turn.selection, dtype or self.components.dtype)
@@ -233,19 +226,14 @@ class Engine:
         return Work(run, StepReporter(run, preview, turn.number, len(turn.drawings), turn.clock))
 
     def _decoder(self, turn: Turn, expert: Expert) -> tuple[Any, torch.dtype]:
-        """The VAE and its precision: its own, or float32 where that has overflowed."""
+        """The VAE and its precision: its own, or float32 where that has overflowed; for a draft a small one."""
+        tiny = turn.selection.tiny
+        if tiny is not None and not self.healer.leaves_draft(turn):
+            return self.decoders.get(tiny, turn.job.report), self.decoders.dtype
         dtype = self.healer.decoding_dtype(turn)
         if dtype is None:
             return expert.vae, expert.vae_dtype
-        return self.components.vae(Use(turn.selection, dtype), self._reporter(turn.job)), dtype
-
-    def _reporter(self, job: Job) -> Report:
-        def report(event: Loading) -> None:
-            if job.is_cancelled:
-                raise Cancelled("the job was stopped while its model was being loaded")
-            job.post(event)
-
-        return report
+        return self.components.vae(Use(turn.selection, dtype), turn.job.report), dtype
 
     def _end(self, turn: Turn, error: PipelineError | None = None) -> None:
         """Takes a job off the device, and with it whatever was changed for its sake; it ends with what was drawn."""

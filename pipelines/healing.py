@@ -1,8 +1,8 @@
 """What is done when memory or precision does not suffice, so that a picture comes about all the same.
 
 Memory: a fixed ladder of rungs, each of which puts more aside, then the draw at hand again from its seed. Numbers that
-overflowed: the stage again in float32. Weights that were damaged in memory are read anew. What was done holds for the
-job's other draws too; when it has left, everything is as it was before.
+overflowed: the stage again in float32; a draft's decoding first by the model's own VAE. Weights that were damaged in
+memory are read anew. What was done holds for the job's other draws too; when it has left, everything is as before.
 """
 
 import weakref
@@ -13,6 +13,7 @@ import torch
 
 from pipelines.components.cache import ComponentCache
 from pipelines.components.expert import Expert
+from pipelines.components.tiny import TinyDecoders
 from pipelines.line import Turn
 from pipelines.schema.errors import MemoryShort, NumericalError
 from pipelines.schema.events import Notice
@@ -27,14 +28,17 @@ class Healing:
     """The precision of its denoising, where it is not the studio's."""
     decoding_dtype: torch.dtype | None = None
     """The precision of its VAE, where it is not the VAE's own."""
+    leaves_draft: bool = False
+    """Whether the VAE decodes it although it is a draft."""
     has_climbed: bool = False
 
 
 class Healer:
     """Decides what to try next. Used by the device's thread alone."""
 
-    def __init__(self, components: ComponentCache) -> None:
+    def __init__(self, components: ComponentCache, decoders: TinyDecoders) -> None:
         self.components = components
+        self.decoders = decoders
         self._healings: weakref.WeakKeyDictionary[Turn, Healing] = weakref.WeakKeyDictionary()
 
     def dtype(self, turn: Turn) -> torch.dtype | None:
@@ -44,6 +48,10 @@ class Healer:
     def decoding_dtype(self, turn: Turn) -> torch.dtype | None:
         """The precision that its pictures have to be decoded in, where it is not the VAE's own."""
         return self._of(turn).decoding_dtype
+
+    def leaves_draft(self, turn: Turn) -> bool:
+        """Whether its pictures have to be decoded by the model's own VAE although it is a draft."""
+        return self._of(turn).leaves_draft
 
     def notices(self, turn: Turn) -> tuple[Notice, ...]:
         """What was done for the job so far."""
@@ -56,7 +64,11 @@ class Healer:
         """
         healing = self._of(turn)
         if isinstance(failure, NumericalError):
-            notice = self._mend_numbers(healing, failure, experts, is_drawn)
+            is_draft = turn.selection.tiny is not None and not healing.leaves_draft
+            if failure.stage == "pixels" and is_draft:
+                notice = self._leave_draft(healing)
+            else:
+                notice = self._mend_numbers(healing, failure, experts, is_drawn)
         else:
             healing.has_climbed = True
             notice = self.climb()
@@ -98,6 +110,11 @@ class Healer:
         if notice is None:
             raise MemoryShort("the device's memory does not suffice for this; try a smaller size or fewer pictures")
         return notice
+
+    def _leave_draft(self, healing: Healing) -> Notice:
+        self.decoders.drop_damaged()
+        healing.leaves_draft = True
+        return "decoded_by_vae"
 
     def _mend_numbers(
         self, healing: Healing, failure: NumericalError, experts: Sequence[Expert], is_drawn: bool

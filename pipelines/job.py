@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pipelines.schema.errors import Cancelled
-from pipelines.schema.events import FINAL_EVENTS, Done, Event, Failed, Queued, Result, Step, Stopped
+from pipelines.schema.events import FINAL_EVENTS, Done, Event, Failed, Loading, Queued, Result, Step, Stopped
 from pipelines.schema.requests import GenerationRequest
 
 
@@ -66,6 +66,12 @@ class Job:
                 self._at_end.append(action)
                 return
         action()
+
+    def report(self, event: Loading) -> None:
+        """Says what is being loaded for the job; raises `Cancelled` where somebody has asked for the end."""
+        if self.is_cancelled:
+            raise Cancelled("the job was stopped while its model was being loaded")
+        self.post(event)
 
     def post(self, event: Event) -> None:
         """Adds an event to the stream; what says nothing new, or comes after the last event, is ignored."""

@@ -1,53 +1,41 @@
-"""The public door of the engine: submit a request, listen to its job, ask what is loaded."""
+"""The public door of the engine: submit a request, listen to its job, ask what is loaded.
 
+It knows the files that there are and who waits for what. What computes is behind it, in the workshop, which is built
+when it is first needed: a page can be served before torch is imported.
+"""
+
+import platform
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import diffusers
-import transformers
-
-from pipelines.components.cache import ComponentCache
-from pipelines.components.device import choose_device, choose_dtype, choose_model, name_of_device
-from pipelines.components.hub import fetch
+from pipelines.components.accelerators import choose_model, may_have_accelerator
+from pipelines.components.hub import find
 from pipelines.components.library import Library
-from pipelines.components.loading import read_scheduler_config
-from pipelines.components.memory import Memory
 from pipelines.components.parts import experts_of, files_of, weight_bytes, with_stamps
-from pipelines.components.single_file import CONFIGS
-from pipelines.diffusion.conditioner import Conditioner
-from pipelines.diffusion.conditioning import check_pairs, count_steps, plan_stages, read_prompts
-from pipelines.diffusion.plan import plan_steps
 from pipelines.downloads import Downloads, Wanted
-from pipelines.engine import Engine
 from pipelines.job import Job
 from pipelines.line import Drawing, Line, Turn
-from pipelines.prompts.counting import Known, PromptCounter
-from pipelines.prompts.drawing import draw_prompts, final_texts, texts_of
-from pipelines.prompts.encoding import check_sides
+from pipelines.prompts.drawing import draw_prompts, final_texts
 from pipelines.prompts.styles import load_styles
-from pipelines.prompts.textual_inversion import name_placeholders, rewrite
-from pipelines.prompts.tokenizers import Tokenizers
 from pipelines.prompts.wildcards import Wildcards
-from pipelines.saving import Saver
-from pipelines.schema.counts import PromptCount
-from pipelines.schema.errors import InvalidRequest, PipelineError
-from pipelines.schema.events import Loading
-from pipelines.schema.models import Entry, ModelEntry, Selection, load_catalogue
+from pipelines.schema.counts import Known, PromptCount
+from pipelines.schema.errors import InvalidRequest, PipelineError, RunError
+from pipelines.schema.models import AddOn, Entry, ModelEntry, Selection, load_catalogue
 from pipelines.schema.requests import GenerationRequest, TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
 from pipelines.schema.status import Status
 from pipelines.schema.types import MAX_SEED, Syntax, Weighting
-from pipelines.tasks import TASKS
+
+if TYPE_CHECKING:
+    from pipelines.components.cache import ComponentCache
+    from pipelines.engine import Engine
+    from pipelines.workshop import Workshop
 
 PREVIEW_DECODER = "taesdxl"
-READ_AHEAD = 1_000_000
-"""Characters, each once for every step at which they may change, that are measured before a job is taken: about 1 s."""
-DECODED_AT_ONCE = 2
-"""Uploads that are read at the same time: a large one takes hundreds of megabytes for a moment."""
 
 
 class PipelineManager:
@@ -58,35 +46,68 @@ class PipelineManager:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        for library in (diffusers, transformers):  # their bars go to the console: ours go to whoever waits
-            library.utils.logging.disable_progress_bar()
-        device = choose_device(settings)
         self.library = Library(settings.models_dir, load_catalogue())
+        self.styles = load_styles()
+        """By name, in the order in which they are shown."""
+        self.wildcards = Wildcards()
+        self._known_bytes: dict[str, int] = {}
+        self._line = Line(settings.max_running, settings.max_queue, self._fits)
+        self._building = threading.RLock()
+        self._built: Workshop | None = None
+        self._is_closed = False
         self.model: ModelEntry
         """The checkpoint that requests mean which name none."""
         self.reason: str
         """Why this model was chosen, in a few words."""
-        self.model, self.reason = choose_model(settings, device, self.library)
-        memory = Memory(device, settings.memory, settings.fp8)
-        budget = round(settings.memory_budget * 1e9)
-        self.components = ComponentCache(device, choose_dtype(settings, device), memory, budget)
-        self._decoding = threading.Semaphore(DECODED_AT_ONCE)
-        self._known_bytes: dict[str, int] = {}
-        self.styles = load_styles()
-        """By name, in the order in which they are shown."""
-        self.wildcards = Wildcards()
-        self._tokenizers = Tokenizers()
-        self._counter = PromptCounter(self.wildcards, self.styles, self._tokenizers)
-        self._line = Line(settings.max_running, settings.max_queue, self._fits)
+        is_plain = settings.device == "cpu" or (settings.device == "auto" and not may_have_accelerator())
+        accelerator = "" if is_plain else self._build().accelerator
+        self.model, self.reason = choose_model(settings, accelerator, self.library)
         self._downloads = Downloads(self._line)
-        own = self.library.select(TextToImageRequest(), self.model)
-        saver = Saver(settings.output_dir, self.styles)
-        decoder = self.library.add_ons.get(PREVIEW_DECODER) if settings.previews == "sharp" else None
-        self._engine = Engine(settings, self._line, Conditioner(self.components, self.styles), saver, own, decoder)
-        if decoder:
-            self._downloads.keep_trying(decoder)
+        if self._decoder:
+            self._downloads.keep_trying(self._decoder)
         if settings.preload:
             self._wait_until_loaded()
+
+    @property
+    def components(self) -> "ComponentCache":
+        """What is in memory; the device's thread alone may change it."""
+        return self._workshop.components
+
+    @property
+    def _engine(self) -> "Engine":
+        return self._workshop.engine
+
+    @property
+    def _decoder(self) -> AddOn | None:
+        """Of sharp previews."""
+        return self.library.add_ons.get(PREVIEW_DECODER) if self.settings.previews == "sharp" else None
+
+    @property
+    def _workshop(self) -> "Workshop":
+        """What computes, at work; whoever asks first waits for its imports."""
+        with self._building:
+            workshop = self._build()
+            if not workshop.is_started:
+                workshop.start(self.library.select(TextToImageRequest(), self.model), self._decoder)
+            return workshop
+
+    def _build(self) -> "Workshop":
+        if self._is_closed:
+            raise RunError("the studio is closing; start it again and try once more")
+        if self._built is None:
+            from pipelines.workshop import Workshop
+
+            self._built = Workshop(self.settings, self.library, self._line, self.styles, self.wildcards)
+        return self._built
+
+    def warm_up(self) -> None:
+        """Builds beside the caller what the first request would wait for."""
+
+        def build() -> None:
+            with suppress(RunError):  # the studio was closed before it was used
+                _ = self._workshop
+
+        threading.Thread(target=build, name="warm-up", daemon=True).start()
 
     def submit(self, request: GenerationRequest, owner: str = "") -> Job:
         """Queues a request and returns its job; raises `InvalidRequest`, `PictureError`, `ModelError` or `QueueFull`.
@@ -99,7 +120,7 @@ class PipelineManager:
             seed = request.seed if request.seed >= 0 else secrets.randbelow(MAX_SEED + 1)
             request = request.model_copy(update={"seed": seed})
             drawings = self._plan_drawings(request)
-            self._check_lengths(drawings)
+            self._workshop.check_lengths(drawings)
             missing = self._find_missing(drawings)
             request, inputs = self._admit(request, drawings)
         except BaseException:
@@ -132,9 +153,7 @@ class PipelineManager:
 
         Raises `InvalidRequest` as the request itself would.
         """
-        selection = self.library.select(request, self.model)
-        entries = {name: selection.entry(name) or selection.model for name in experts_of(request)}
-        return plan_steps(request, {name: self._scheduler_config(entry) for name, entry in entries.items()})
+        return self._workshop.plan_steps(request, self.library.select(request, self.model))
 
     def count_prompt(  # noqa: PLR0913 (what a request says of its prompts)
         self,
@@ -154,16 +173,11 @@ class PipelineManager:
         choices = {"prompt_syntax": syntax, "prompt_weighting": weighting, "styles": tuple(styles), "seed": seed}
         request = make_request(TextToImageRequest, {field: text, **choices})
         known = Known(self.library.knows_lora, self.library.embedding_sizes())
-        return self._counter.count(request, field, self.library.checkpoints.get(model, self.model), known)
+        return self._workshop.counter.count(request, field, self.library.checkpoints.get(model, self.model), known)
 
     def count_combinations(self, texts: GenerationRequest | Mapping[str, str]) -> int:
         """How many different texts a request, or prompts by their fields, can become; from any thread."""
-        return self._counter.count_combinations(texts)
-
-    def _scheduler_config(self, entry: ModelEntry) -> dict[str, Any]:
-        """The checkpoint's own; SDXL's where its files are still on the Hub."""
-        is_here = self.library.is_here(entry, ["scheduler"])
-        return read_scheduler_config(entry, fetch(entry, ["scheduler"], ignore) if is_here else CONFIGS / entry.kind)
+        return self._workshop.counter.count_combinations(texts)
 
     def rescan(self) -> None:
         """Looks through the model folders and the wildcards again."""
@@ -173,13 +187,14 @@ class PipelineManager:
     def status(self) -> Status:
         """What is loaded where, and how many wait, for their turn or for a download; names no visitor."""
         queued, running = self._line.counts()
+        built = self._built
         return Status(
-            model=self._engine.drawn_with,
-            device=str(self.components.device),
-            device_name=name_of_device(self.components.device),
-            dtype=str(self.components.dtype).removeprefix("torch."),
-            memory=self.components.memory.mode,
-            components=self.components.loaded(),
+            model=built.engine.drawn_with if built and built.is_started else self.model.title,
+            device=str(built.device) if built else "cpu",
+            device_name=built.device_name if built else f"{platform.machine()} CPU",
+            dtype=str(built.components.dtype).removeprefix("torch.") if built else "",
+            memory=built.components.memory.mode if built else "full",
+            components=built.components.loaded() if built else (),
             queued=queued + self._downloads.count(),
             running=running,
         )
@@ -187,7 +202,11 @@ class PipelineManager:
     def close(self) -> None:
         """Stops every job, the downloads, which a later start goes on with, and the device's thread."""
         self._downloads.close()
-        self._engine.close()
+        with self._building:
+            self._is_closed = True
+            self._line.close()
+            if self._built is not None:
+                self._built.close()
 
     def _fits(self, turn: Turn, running: Sequence[Turn]) -> bool:
         """Whether a job's files may be loaded beside those at work: the same ones, or all of them within the budget."""
@@ -195,7 +214,7 @@ class PipelineManager:
         if len(sources) <= 1:
             return True
         each = {source for group in sources for source in group}
-        return sum(map(self._weight_bytes, each)) <= self.components.budget_bytes
+        return sum(map(self._weight_bytes, each)) <= round(self.settings.memory_budget * 1e9)
 
     @staticmethod
     def _sources(selection: Selection) -> tuple[str, ...]:
@@ -207,8 +226,8 @@ class PipelineManager:
         if source not in self._known_bytes:
             entries = [*self.library.checkpoints.values()]
             entry = next((entry for entry in entries if entry.source == source), None)
-            path = fetch(entry, [], ignore) if entry and self.library.is_here(entry, []) else Path(source)
-            self._known_bytes[source] = weight_bytes(path)
+            path = find(entry, []) if entry else None
+            self._known_bytes[source] = weight_bytes(path or Path(source))
         return self._known_bytes[source]
 
     def _may_use(self, entry: Entry) -> bool:
@@ -223,35 +242,10 @@ class PipelineManager:
             drawings.append(Drawing(draw, with_stamps(self.library.select(draw.request, self.model))))
         return drawings
 
-    def _check_lengths(self, drawings: Sequence[Drawing]) -> None:
-        """Refuses prompts that the device's thread would refuse as too long, unless measuring them takes long itself.
-
-        Raises `InvalidRequest`.
-        """
-        room = READ_AHEAD
-        for drawing in drawings:
-            request = drawing.draw.request
-            texts = texts_of(request).values()
-            room -= sum(len(text) * (request.num_inference_steps if "[" in text else 1) for text in texts)
-            if room < 0:
-                return
-            self._check_length(request, drawing.selection)
-
-    def _check_length(self, request: GenerationRequest, selection: Selection) -> None:
-        entry = selection.entry(experts_of(request)[0]) or selection.model
-        sizes = self.library.embedding_sizes()
-        vectors = {embedding.name: sizes.get(embedding.name, 1) for embedding in selection.embeddings}
-        tokenizers = self._tokenizers.of(entry, sum(vectors.values()))
-        prompts = read_prompts(request, self.styles, partial(rewrite, words=name_placeholders(vectors)))
-        pairs = plan_stages(prompts, count_steps(prompts, request, lambda: self._scheduler_config(entry)))
-        check = partial(check_sides, tokenizers=tokenizers, weighting=request.prompt_weighting)
-        check_pairs(prompts, pairs.values(), check)
-
     def _admit(self, request: GenerationRequest, drawings: Sequence[Drawing]) -> tuple[GenerationRequest, Any]:
         """The request with model and size filled in, and its uploads; judged by the drawing with most pictures."""
         largest = max(drawings, key=lambda drawing: drawing.draw.request.num_images_per_prompt)
-        with self._decoding:
-            admitted, inputs = TASKS[request.task].admit(largest.draw.request, largest.selection)
+        admitted, inputs = self._workshop.admit(request.task, largest.draw.request, largest.selection)
         model = largest.selection.model.name
         return request.model_copy(update={"model": model, "width": admitted.width, "height": admitted.height}), inputs
 
@@ -264,7 +258,7 @@ class PipelineManager:
         missing = [(entry, parts) for entry, parts in wanted if not self.library.is_here(entry, parts)]
         for entry, _ in missing:
             if not self._may_use(entry):
-                field = "loras" if getattr(entry, "kind", "") == "lora" else "model"
+                field = {"lora": "loras", "preview": "draft"}.get(getattr(entry, "kind", ""), "model")
                 raise InvalidRequest(field, "must be on the studio's disk: its host allows no downloads", entry.name)
         return missing
 
@@ -274,7 +268,3 @@ class PipelineManager:
         except PipelineError:
             self.close()
             raise
-
-
-def ignore(_event: Loading) -> None:
-    """For what is on this disk already, and is not downloaded."""

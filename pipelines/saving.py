@@ -2,6 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -23,6 +24,17 @@ log = logging.getLogger(__name__)
 THREADS = 2
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One draw's pictures as they leave the device."""
+
+    pictures: list[Image.Image]
+    steps: dict[str, int]
+    """Steps that each expert took."""
+    dtype: str
+    """The precision they took them in."""
+
+
 class Saver:
     """Finishes and writes pictures, draw by draw, while the device goes on; then says how their job has ended."""
 
@@ -31,13 +43,13 @@ class Saver:
         self.styles = styles
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="saver")
 
-    def save(self, turn: Turn, pictures: list[Image.Image], steps: dict[str, int]) -> None:
+    def save(self, turn: Turn, drawn: Drawn) -> None:
         """Hands over the pictures of the turn's draw at hand; they are let go of when they are written."""
         turn.album.open()
         try:
-            self._threads.submit(self._write, turn, turn.number, pictures, steps)
+            self._threads.submit(self._write, turn, turn.number, drawn)
         except RuntimeError:  # no thread could be started, and nobody else would end the job
-            self._write(turn, turn.number, pictures, steps)
+            self._write(turn, turn.number, drawn)
 
     def end(self, turn: Turn, ending: Ending) -> None:
         """Ends a job that has left the device, as soon as the pictures that were handed over are written."""
@@ -48,10 +60,10 @@ class Saver:
         """Waits until everything is written."""
         self._threads.shutdown()
 
-    def _write(self, turn: Turn, number: int, pictures: list[Image.Image], steps: dict[str, int]) -> None:
+    def _write(self, turn: Turn, number: int, drawn: Drawn) -> None:
         job, album = turn.job, turn.album
         try:
-            is_last = album.write(number, self._make_page(turn, number, pictures, steps))
+            is_last = album.write(number, self._make_page(turn, number, drawn))
         except PipelineError as error:
             is_last = album.fail(without_frames(job, error))
         except Exception as error:
@@ -60,7 +72,7 @@ class Saver:
         if is_last:
             _tell(turn)
 
-    def _make_page(self, turn: Turn, number: int, pictures: list[Image.Image], steps: dict[str, int]) -> Page:
+    def _make_page(self, turn: Turn, number: int, drawn: Drawn) -> Page:
         drawing, album = turn.drawings[number], turn.album
         request, finish = drawing.draw.request, TASKS[turn.job.request.task].finish
         if album.hashes is None:  # once, because an upload may be swept away while the job goes on
@@ -70,10 +82,11 @@ class Saver:
             texts=final_texts(request, self.styles),
             template=drawing.draw.template,
             hashes=album.hashes,
+            dtype=drawn.dtype,
         )
-        drawn = alone(request)
-        finished = (finish(turn.inputs, picture) for picture in pictures)
-        return Page(save_pictures(finished, drawn, caption, self.folder), drawn, steps)
+        requests = alone(request)
+        finished = (finish(turn.inputs, picture) for picture in drawn.pictures)
+        return Page(save_pictures(finished, requests, caption, self.folder), requests, drawn.steps)
 
 
 def alone(request: GenerationRequest) -> tuple[GenerationRequest, ...]:

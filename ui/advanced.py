@@ -1,9 +1,10 @@
-"""What few need: another VAE, how the picture is framed, guidance in detail, the text encoders one by one."""
+"""What few need: another VAE, how the picture is framed, guidance, faster ways, the text encoders one by one."""
 
 from ui.fields import Fields, section
 from ui.framing import build_framing
 from ui.guidance import build_guidance
 from ui.prompts import build_second_prompts
+from ui.trades import build_trades
 
 
 def build_advanced(fields: Fields, *, encoders: int = 2) -> None:
@@ -11,6 +12,7 @@ def build_advanced(fields: Fields, *, encoders: int = 2) -> None:
     with section("advanced"):
         build_framing(fields)
         build_guidance(fields)
+        build_trades(fields)
         with section("text_encoders"):
             if encoders > 1:
                 build_second_prompts(fields)

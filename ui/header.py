@@ -62,7 +62,8 @@ def show_chips(manager: "PipelineManager", language: str) -> str:
     waiting = say("chip.queue", language, running=status.running, queued=status.queued)
     queue = f'<span class="what">{escape(say("chip.jobs", language))}</span>{escape(waiting)}'
     words = escape(say("chip.device", language))
-    device = f'<span class="what">{words}</span>{escape(f"{status.device_name} · {status.dtype}")}'
+    precision = status.dtype or say("chip.starting", language)
+    device = f'<span class="what">{words}</span>{escape(f"{status.device_name} · {precision}")}'
     opens = f'<button type="button" popovertarget="{PANEL}">{device}</button>'
     return f'<ul class="status-chips"><li>{queue}</li><li class="device">{opens}</li></ul>'
 

@@ -11,6 +11,7 @@ from peft import LoraConfig
 from peft.tuners import lora
 from torch import nn
 
+from pipelines.components.device import name_of_dtype
 from pipelines.components.expert import Expert
 from pipelines.components.lora_file import ADAPTED, LoraLayer, read_lora
 from pipelines.schema.models import AddOn
@@ -138,7 +139,7 @@ class Adapters:
             tensors = [tensor for part in self._modules.values() for tensor in part.tensors(name)]
             if tensors:
                 size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-                dtype = str(tensors[0].dtype).removeprefix("torch.")
+                dtype = name_of_dtype(tensors[0].dtype)
                 loaded.append(LoadedComponent("lora", title, size, str(tensors[0].device), dtype))
             else:
                 del self._titles[name]

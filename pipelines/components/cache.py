@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pipelines.components.adapters import Adapters
+from pipelines.components.device import lay_out, name_of_dtype
 from pipelines.components.digest import digest_of
 from pipelines.components.expert import Expert
 from pipelines.components.finite import is_finite
@@ -122,7 +123,7 @@ class ComponentCache:
                 source=component.title,
                 component_bytes=component.component_bytes,
                 device=str(self.memory.where(component.module)),
-                dtype=str(component.dtype).removeprefix("torch."),
+                dtype=name_of_dtype(component.dtype),
             )
             for component in self._components.values()
             if isinstance(component.module, torch.nn.Module)
@@ -226,6 +227,8 @@ class ComponentCache:
             )
         for component in new:
             if isinstance(component.module, torch.nn.Module):
+                if component.part == "vae":
+                    lay_out(component.module, self.device)
                 self.memory.place(component.part, component.module, component.dtype)
             self._components[id(component)] = component
         self.note()

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from pipelines.components.unet.model import KeepingUNet
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Expert:
 
     name: str
     """"base" or "refiner"."""
-    unet: UNet2DConditionModel
+    unet: KeepingUNet
     vae: AutoencoderKL
     text_encoder_2: CLIPTextModelWithProjection
     tokenizer_2: CLIPTokenizer

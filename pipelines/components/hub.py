@@ -33,34 +33,11 @@ WEIGHTS = ("diffusion_pytorch_model", "model")
 
 def is_cached(entry: Entry, parts: Sequence[str] | None = None) -> bool:
     """Whether all that `fetch` would bring is on this disk; asks no network."""
-    return _find(entry, parts) is not None
+    return find(entry, parts) is not None
 
 
-def fetch(entry: Entry, parts: Sequence[str] | None, report: Report) -> Path:
-    """The path of the entry's files, downloaded first where they are not on this disk.
-
-    A checkpoint is a folder in diffusers' layout with the scheduler's config and the `parts` that were asked for
-    (`None`: all, but for a VAE whose place another takes), any other entry a folder or the one file it names. An entry
-    on this disk is its own path. Raises `ModelError`.
-    """
-    if found := _find(entry, parts):
-        return found
-    if Path(entry.source).is_absolute():
-        raise ModelError(f"{entry.title} is not on this disk any more")
-    if constants.is_offline_mode():
-        raise ModelError(f"{entry.title} is not on this disk, and downloads are switched off (HF_HUB_OFFLINE)")
-    folders = _wanted_parts(entry, parts)
-    download(entry, lambda name: _place(name, entry, folders), report)
-    if found := _find(entry, parts):
-        return found
-    raise ModelError(f"{entry.title} lacks files that its repository {entry.source} should have")
-
-
-# What is wanted, and whether it is there
-
-
-def _find(entry: Entry, parts: Sequence[str] | None) -> Path | None:
-    """The file or the folder, when every part wanted is whole."""
+def find(entry: Entry, parts: Sequence[str] | None) -> Path | None:
+    """The path that `fetch` would give, where every part wanted is whole on this disk; asks no network."""
     path = Path(entry.source)
     if path.is_absolute():
         return path if path.exists() else None
@@ -75,6 +52,29 @@ def _find(entry: Entry, parts: Sequence[str] | None) -> Path | None:
     listed = _read_json(index)
     wanted = [part for part in _wanted_parts(entry, parts) if (listed.get(part) or [None])[0]]
     return index.parent if listed and all(_is_whole(index.parent / part, entry.variant) for part in wanted) else None
+
+
+def fetch(entry: Entry, parts: Sequence[str] | None, report: Report) -> Path:
+    """The path of the entry's files, downloaded first where they are not on this disk.
+
+    A checkpoint is a folder in diffusers' layout with the scheduler's config and the `parts` that were asked for
+    (`None`: all, but for a VAE whose place another takes), any other entry a folder or the one file it names. An entry
+    on this disk is its own path. Raises `ModelError`.
+    """
+    if found := find(entry, parts):
+        return found
+    if Path(entry.source).is_absolute():
+        raise ModelError(f"{entry.title} is not on this disk any more")
+    if constants.is_offline_mode():
+        raise ModelError(f"{entry.title} is not on this disk, and downloads are switched off (HF_HUB_OFFLINE)")
+    folders = _wanted_parts(entry, parts)
+    download(entry, lambda name: _place(name, entry, folders), report)
+    if found := find(entry, parts):
+        return found
+    raise ModelError(f"{entry.title} lacks files that its repository {entry.source} should have")
+
+
+# What is wanted, and whether it is there
 
 
 def _cached(entry: Entry, name: str) -> Path | None:

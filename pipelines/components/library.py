@@ -13,7 +13,7 @@ from pipelines.components.folders import CHECKPOINTS, OWN_REFINER, Folders, Refu
 from pipelines.components.hub import is_cached
 from pipelines.components.kinds import expect_kind
 from pipelines.components.lora_tags import add_tagged, find_loras, list_names
-from pipelines.prompts.textual_inversion import count_vectors, stands_in
+from pipelines.prompts.inversion_names import count_vectors, stands_in
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.models import AddOn, AddOnKind, Catalogue, Entry, ModelEntry, Selection
 from pipelines.schema.requests import PROMPT_FIELDS, GenerationRequest
@@ -147,6 +147,7 @@ class Library:
                 for name, entry in _of_kind(now.add_ons, "embedding").items()
                 if any(stands_in(name, prompt) for prompt in prompts)
             ),
+            tiny=_pick_tiny(model, now) if request.draft else None,
         )
 
     def knows_lora(self, name: str) -> bool:
@@ -194,6 +195,14 @@ def _pick(field_name: str, name: str, choices: Mapping[str, EntryT], now: _Snaps
     what = f", and not the {_NAMES_OF_KINDS[other.kind]} {name}" if other else f"; {refused}" if refused else ""
     rule = f"must be one of {list_names(choices)}" if choices else "must be empty, because none is there to choose"
     raise InvalidRequest(field_name, rule + what, name)
+
+
+def _pick_tiny(model: ModelEntry, now: _Snapshot) -> AddOn:
+    """What decodes the model's drafts; raises `InvalidRequest` where nothing does."""
+    tiny = now.add_ons.get(model.tiny or "")
+    if tiny is None or (Path(tiny.source).is_absolute() and not Path(tiny.source).is_dir()):
+        raise InvalidRequest("draft", f"must be off: {model.title} has no small autoencoder", True)
+    return tiny
 
 
 _NAMES_OF_KINDS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, EulerDiscreteScheduler
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines.components.diffusers_folder import check_folder
@@ -20,6 +20,7 @@ from pipelines.components.single_file import (
     load_single_file_vae,
     scheduler_config_of,
 )
+from pipelines.components.unet.model import KeepingUNet
 from pipelines.schema.errors import ModelError
 from pipelines.schema.events import Loading
 from pipelines.schema.models import AddOn, Entry, ModelEntry
@@ -32,7 +33,7 @@ CLASSES: dict[str, Any] = {
     "text_encoder": CLIPTextModel,
     "text_encoder_2": CLIPTextModelWithProjection,
     "vae": AutoencoderKL,
-    "unet": UNet2DConditionModel,
+    "unet": KeepingUNet,
 }
 """The parts in the order they are loaded: small ones first, so that a foreign folder fails early."""
 

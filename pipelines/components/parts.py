@@ -21,7 +21,11 @@ def experts_of(request: GenerationRequest) -> tuple[str, ...]:
 def files_of(selection: Selection, experts: tuple[str, ...]) -> list[tuple[Entry, list[str] | None]]:
     """Everything a request needs on this disk: entries with the parts of them, or `None` for a whole file."""
     plans = [parts_by_entry(plan_parts(selection, name)) for name in experts if selection.entry(name)]
-    add_ons = (*(lora for lora, _ in selection.loras), *selection.embeddings)
+    add_ons = (
+        *(lora for lora, _ in selection.loras),
+        *selection.embeddings,
+        *((selection.tiny,) if selection.tiny else ()),
+    )
     return [*(pair for plan in plans for pair in plan), *((add_on, None) for add_on in add_ons)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from diffusers.loaders.single_file_utils import (
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
@@ -24,6 +24,7 @@ from pipelines.components.finite import check_finite
 from pipelines.components.header import read_header
 from pipelines.components.kinds import KindName, expect_kind
 from pipelines.components.memory import is_out_of_memory
+from pipelines.components.unet.model import KeepingUNet
 from pipelines.schema.errors import ModelError
 from pipelines.schema.paths import PRESETS
 
@@ -120,11 +121,11 @@ def _make(part: str, path: Path, prefix: str, dtype: torch.dtype, configs: Path)
 
 
 def _make_unet(tensors: Weights, dtype: torch.dtype, configs: str) -> Any:
-    config = UNet2DConditionModel.load_config(configs, subfolder="unet")
+    config = KeepingUNet.load_config(configs, subfolder="unet")
     weights = convert_ldm_unet_checkpoint(tensors, config)
     if len(weights) < len(tensors):  # the converter leaves blocks that it does not expect where they are
         raise ValueError("SDXL's UNet has fewer tensors")
-    return _fill(UNet2DConditionModel, config, weights, dtype)
+    return _fill(KeepingUNet, config, weights, dtype)
 
 
 def _make_vae(tensors: Weights, dtype: torch.dtype, configs: str) -> Any:

@@ -32,8 +32,7 @@ class Conditioner:
             self._generation = self.components.generation
         self.components.use_adapters(expert, selection, report)
         inversions = Inversions(expert, self.components.embedding_files(selection, report))
-        loras = selection.loras if name == "base" else ()
-        acting = tuple((lora.source, lora.revision, lora.file, lora.stamp, weight) for lora, weight in loras)
+        acting = selection.adapters(name)
         encoder = PromptEncoder(
             expert, self.embeddings, request.clip_skip, inversions, acting, request.prompt_weighting
         )

@@ -1,12 +1,14 @@
 """What a UNet is told besides the noisy latents: the prompts, and SDXL's micro-conditioning."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from pipelines.components.expert import Expert
+from pipelines.components.unet.told import Rows, Share, Told
 from pipelines.diffusion.guidance import GuidanceSettings, make_guidance
 from pipelines.diffusion.schedulers import make_scheduler
 from pipelines.prompts.drawing import final_texts
@@ -17,7 +19,8 @@ from pipelines.prompts.styles import Style
 from pipelines.prompts.syntax import Prompt, parse
 from pipelines.schema.requests import PROMPT_FIELDS, GenerationRequest
 
-CPU = torch.device("cpu")
+KEPT_STAGES = 4
+"""Stages whose projections a run keeps; at SDXL's size 51 MB in float16 for each chunk of 77 tokens."""
 
 Schedule = tuple[tuple[int, Reading], ...]
 """What a prompt says up to and with each of these steps, from 1."""
@@ -39,7 +42,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Rows for UNet calls: the negative ones before the positive ones, or without guidance the positive ones alone.
+    """What one run tells one expert's UNet.
 
     `time_ids`: (2, 6), or (2, 5) for the refiner, whose last number is the aesthetic score instead of the target size.
     """
@@ -50,22 +53,27 @@ class Conditioning:
     guidance: GuidanceSettings
     pictures: int = 1
 
-    def last(self, rows: int, step: int = 1) -> dict[str, Any]:
-        """The UNet's arguments for the last `rows` rows at a step, from 1: two for each picture, or the positive ones.
+    _told: OrderedDict[int, Told] = field(default_factory=OrderedDict, repr=False, compare=False)
 
-        For a single picture they are views.
-        """
+    def share(self, guided: bool, step: int = 1) -> Share:
+        """What the UNet is told at a step, from 1: two rows for each picture, or the positive ones alone."""
         stage = next((stage for stage in self.stages if step <= stage.last_step), self.stages[-1])
-        prompt_embeds, text_embeds, time_ids = (
-            tensor[-(rows // self.pictures) :]
-            if self.pictures == 1
-            else tensor[-(rows // self.pictures) :].repeat_interleave(self.pictures, dim=0)
-            for tensor in (stage.prompt_embeds, stage.text_embeds, self.time_ids)
-        )
-        return {
-            "encoder_hidden_states": prompt_embeds,
-            "added_cond_kwargs": {"text_embeds": text_embeds, "time_ids": time_ids},
-        }
+        key = id(stage.prompt_embeds)  # stages that say the same hold the same
+        if key not in self._told:
+            self._told[key] = Told(stage.prompt_embeds, stage.text_embeds, self.time_ids)
+            if len(self._told) > KEPT_STAGES:
+                self._told.popitem(last=False)
+        self._told.move_to_end(key)
+        counts = (self.pictures, self.pictures)
+        return Share(self._told[key], 0, counts) if guided else Share(self._told[key], 1, counts[1:])
+
+    def told(self, guided: bool = True, step: int = 1) -> dict[str, Any]:
+        """What `share` says, in the words of diffusers' UNet."""
+        return Rows([self.share(guided, step)]).arguments
+
+    def forget(self) -> None:
+        """Lets go of what the UNet has made of the prompts; it is made again where it is wanted."""
+        self._told.clear()
 
 
 def make_conditioning(
@@ -99,7 +107,7 @@ def count_steps(
     """
     if not any(prompt.is_scheduled for prompt in prompts.values()):
         return 1
-    return len(make_scheduler(request, scheduler_config(), CPU).timesteps)
+    return len(make_scheduler(request, scheduler_config()).timesteps)
 
 
 def plan_stages(prompts: Mapping[str, Prompt], steps: int) -> dict[int, Pair]:

@@ -71,7 +71,7 @@ def guide(
     if settings.thresholding_ratio == 1:
         return guided
     scaled = scheduler.scale_model_input(latents, timestep).float()
-    kind, level = scheduler.config.prediction_type, noise_level(scheduler, timestep, latents)
+    kind, level = scheduler.config.prediction_type, noise_level(scheduler, timestep)
     picture = to_picture(guided.float(), scaled, level, kind)
     unguided = to_picture(positive.float(), scaled, level, kind)
     change = threshold(picture, unguided, settings.thresholding_ratio) - picture
@@ -89,9 +89,7 @@ def threshold(picture: torch.Tensor, unguided: torch.Tensor, ratio: float) -> to
     return torch.where(percentile > limit, picture.clamp(-percentile, percentile) * (limit / percentile), picture)
 
 
-def to_picture(
-    prediction: torch.Tensor, scaled: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], kind: str
-) -> torch.Tensor:
+def to_picture(prediction: torch.Tensor, scaled: torch.Tensor, level: tuple[float, float], kind: str) -> torch.Tensor:
     """The clean latents that a prediction implies (DDIM, arXiv:2010.02502, equation 9).
 
     `scaled`: latents as `scale_model_input` gives them; `level`: alpha and sigma from `noise_level`; `kind`: the
@@ -105,7 +103,7 @@ def to_picture(
     return (scaled - sigma * prediction) / alpha
 
 
-def from_picture(change: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], kind: str) -> torch.Tensor:
+def from_picture(change: torch.Tensor, level: tuple[float, float], kind: str) -> torch.Tensor:
     """How a prediction must change for `to_picture` to change by `change`."""
     alpha, sigma = level
     if kind == "sample":

@@ -14,8 +14,6 @@ from pipelines.diffusion.schedulers import begin_at, begin_with_strength, make_s
 from pipelines.schema.errors import InvalidRequest
 from pipelines.schema.requests import GenerationRequest, RefineRequest
 
-CPU = torch.device("cpu")
-
 
 @dataclass(frozen=True)
 class Path:
@@ -25,12 +23,12 @@ class Path:
     timesteps: torch.Tensor
 
 
-def make_first_path(request: GenerationRequest, config: dict[str, Any], device: torch.device) -> Path:
+def make_first_path(request: GenerationRequest, config: dict[str, Any]) -> Path:
     """The path of the expert that begins: from `strength` on, up to `denoising_end`.
 
     Raises `InvalidRequest` when no step lies between the two.
     """
-    scheduler = make_scheduler(request, config, device)
+    scheduler = make_scheduler(request, config)
     timesteps = begin_with_strength(scheduler, getattr(request, "strength", 1.0))
     share = share_of_base(request)
     if share < 1:
@@ -40,13 +38,13 @@ def make_first_path(request: GenerationRequest, config: dict[str, Any], device: 
     return Path(scheduler, timesteps)
 
 
-def make_second_path(request: GenerationRequest, config: dict[str, Any], device: torch.device) -> Path:
+def make_second_path(request: GenerationRequest, config: dict[str, Any]) -> Path:
     """The refiner's path from `denoising_end` on; raises `InvalidRequest` when no step is left for it.
 
     Schedulers of order 2 take two UNet calls a step. As in diffusers, the refiner begins with a whole step,
     which repeats a call that the base has made where the cut falls between the two.
     """
-    scheduler = make_scheduler(request, config, device)
+    scheduler = make_scheduler(request, config)
     share = share_of_base(request)
     count = int((scheduler.timesteps < _cutoff(scheduler, share)).sum())
     if count == 0:
@@ -63,9 +61,9 @@ def plan_steps(request: GenerationRequest, configs: Mapping[str, dict[str, Any]]
     nothing and takes milliseconds.
     """
     first = "refiner" if isinstance(request, RefineRequest) else "base"
-    steps = {first: len(make_first_path(request, configs[first], CPU).timesteps)}
+    steps = {first: len(make_first_path(request, configs[first]).timesteps)}
     if share_of_base(request) < 1:
-        steps["refiner"] = len(make_second_path(request, configs["refiner"], CPU).timesteps)
+        steps["refiner"] = len(make_second_path(request, configs["refiner"]).timesteps)
     return steps
 
 

@@ -1,21 +1,15 @@
 """The preview of each model, made when it is first drawn with."""
 
 import logging
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from diffusers import AutoencoderTiny
 
 from pipelines.components.hub import is_cached
 from pipelines.components.loading import Report
+from pipelines.components.tiny import TinyDecoders
 from pipelines.diffusion.previews import LatentPreview, Preview, TinyPreview
-from pipelines.schema.models import AddOn, Entry, ModelEntry
+from pipelines.schema.models import AddOn, ModelEntry
 
 log = logging.getLogger(__name__)
-
-Fetch = Callable[[Entry, Sequence[str] | None, Report], Path]
 
 
 class Previewers:
@@ -25,11 +19,9 @@ class Previewers:
     Somebody else downloads it: until it is on this disk, and while it cannot be read, previews are coarse.
     """
 
-    def __init__(self, decoder: AddOn | None, fetch: Fetch, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, decoder: AddOn | None, decoders: TinyDecoders) -> None:
         self.decoder = decoder
-        self._fetch = fetch
-        self._device = device
-        self._dtype = dtype
+        self.decoders = decoders
         self._maps: dict[str, Preview] = {}
         self._tiny: Preview | None = None
         self._has_failed = False
@@ -51,9 +43,7 @@ class Previewers:
         if not is_cached(decoder):
             return None
         try:
-            path = self._fetch(decoder, None, report)
-            loaded: Any = AutoencoderTiny.from_pretrained(path, local_files_only=True, use_safetensors=True)
-            return TinyPreview(loaded.to(self._device, self._dtype).eval(), self._device, self._dtype)
+            return TinyPreview(self.decoders.get(decoder, report), self.decoders.device, self.decoders.dtype)
         except Exception:
             if not self._has_failed:
                 log.exception("previews are coarse: %s could not be read; later jobs try again", decoder.title)

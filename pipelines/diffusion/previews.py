@@ -1,6 +1,7 @@
 """What is told of a run under way: how far, how fast, and a cheap picture of where it is heading."""
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ class StepReporter:
         self._before = number * run.total
         self._total = runs * run.total
         now = time.monotonic()
-        self.clock = clock or Clock(now, now, self._before)
+        self.clock = clock or Clock(now, -math.inf, self._before)
 
     def report(self, expert: str) -> Step:
         """The event for the step that `expert` has just taken."""

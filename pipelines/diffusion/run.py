@@ -4,8 +4,9 @@ A step is the unit of work, so that runs can take turns, stop at once and be wat
 that of diffusers' SDXL pipelines, to the bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from pipelines.components.expert import Expert
 from pipelines.diffusion.conditioning import Conditioning
 from pipelines.diffusion.guidance import guide, is_guided, to_picture
-from pipelines.diffusion.schedulers import noise_level, step_options
+from pipelines.diffusion.schedulers import noise_level, noise_levels, step_options
+from pipelines.diffusion.steps.call import Call, DeepCache, predict
 from pipelines.schema.errors import NumericalError
 
 
@@ -25,9 +27,23 @@ class Segment:
     expert: Expert
     scheduler: Any
     timesteps: torch.Tensor
+    """Where the scheduler computes: on the host, so that no step waits for the device."""
     conditioning: Conditioning
     extra_channels: torch.Tensor | None = None
     """(pictures, channels, h/8, w/8): what its UNet sees beside the noisy latents, unscaled."""
+
+    deep_cache: DeepCache | None = None
+
+    @cached_property
+    def device_timesteps(self) -> torch.Tensor:
+        """The timesteps where the UNet computes, sent there once."""
+        return self.timesteps.to(self.expert.device)
+
+    def forget(self) -> None:
+        """Lets go of what was kept from step to step."""
+        self.conditioning.forget()
+        if self.deep_cache is not None:
+            self.deep_cache.forget()
 
 
 @dataclass(frozen=True)
@@ -40,17 +56,21 @@ class KeptArea:
     latents: torch.Tensor
     noise: torch.Tensor
     mask: torch.Tensor
+    levels: Sequence[tuple[float, float]]
+    """What of both is in it at each step of the segment, from `noise_levels`."""
 
-    def hand_over(self, latents: torch.Tensor, generators: list[torch.Generator]) -> "KeptArea":
+    def hand_over(self, latents: torch.Tensor, generators: list[torch.Generator], segment: Segment) -> "KeptArea":
         """For the next expert: the area as the last one left it, without noise, and new noise for it."""
         noise = randn_tensor(latents.shape, generators, device=latents.device, dtype=latents.dtype)
-        return KeptArea(latents, noise, self.mask)
+        levels = noise_levels(segment.scheduler, segment.timesteps, latents.dtype)
+        return KeptArea(latents, noise, self.mask, levels)
 
-    def restore(self, latents: torch.Tensor, scheduler: Any, next_timestep: torch.Tensor | None) -> torch.Tensor:
-        """`latents` with the kept area put back, noised as far as the next step expects it."""
+    def restore(self, latents: torch.Tensor, step: int | None) -> torch.Tensor:
+        """`latents` with the kept area put back, noised as far as the segment's `step`, from 0, expects it."""
         kept = self.latents
-        if next_timestep is not None:
-            kept = scheduler.add_noise(kept, self.noise, next_timestep.reshape(1))
+        if step is not None:
+            alpha, sigma = self.levels[step]
+            kept = alpha * kept + sigma * self.noise
         return (1 - self.mask) * kept + self.mask * latents
 
 
@@ -92,24 +112,49 @@ class Run:
             position -= len(segment.timesteps)
         raise IndexError(f"the run has {self.total} steps, all of them done")
 
-    def advance(self) -> str:
-        """Takes one step and returns the name of the expert that took it."""
+    def ask(self) -> Call:
+        """What the next step asks of its UNet; asked again it is the same, and the run with it."""
         segment, position = self.locate()
-        if self.kept is not None and self.index > 0 and position == 0:
-            self.kept = self.kept.hand_over(self.latents, self.generators)
-        timestep = segment.timesteps[position]
-        guided = is_guided(segment.conditioning.guidance, self.index, self.total)
-        noise_pred = predict_noise(segment, self.latents, timestep, guided, self.index + 1)
-        before, scheduler = self.latents, segment.scheduler
-        level = noise_level(scheduler, timestep, before)
+        conditioning = segment.conditioning
+        guided = is_guided(conditioning.guidance, self.index, self.total)
+        sample = torch.cat([self.latents] * 2) if guided else self.latents
+        sample = segment.scheduler.scale_model_input(sample, segment.timesteps[position])
+        if segment.extra_channels is not None:
+            sample = torch.cat([sample, torch.cat([segment.extra_channels] * (2 if guided else 1))], dim=1)
+        share = conditioning.share(guided, self.index + 1)
+        cache = segment.deep_cache
+        is_shallow = cache is not None and cache.serves(position, share)
+        return Call(segment.expert.unet, sample, segment.device_timesteps[position], share, cache, is_shallow)
+
+    def take(self, noise_pred: torch.Tensor) -> str:
+        """Takes the step that the UNet has predicted, (rows, 4, h/8, w/8), and returns the name of its expert."""
+        segment, position = self.locate()
+        timestep, before, scheduler = segment.timesteps[position], self.latents, segment.scheduler
+        if len(noise_pred) > len(before):
+            negative, positive = noise_pred.chunk(2)
+            noise_pred = guide(segment.conditioning.guidance, negative, positive, scheduler, timestep, before)
+        level = noise_level(scheduler, timestep)
         self.predicted = lambda: predict_picture(scheduler, noise_pred, level, before)
         options = step_options(scheduler, self.generators)
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
+        is_last = position + 1 == len(segment.timesteps)
         if self.kept is not None:
-            following = segment.timesteps[position + 1] if position + 1 < len(segment.timesteps) else None
-            self.latents = self.kept.restore(self.latents, scheduler, following)
+            self.latents = self.kept.restore(self.latents, None if is_last else position + 1)
         self.index += 1
+        if is_last:
+            segment.forget()
+            if self.kept is not None and not self.is_done:
+                self.kept = self.kept.hand_over(self.latents, self.generators, self.locate()[0])
         return segment.expert.name
+
+    def advance(self) -> str:
+        """Takes one step alone and returns the name of the expert that took it."""
+        return self.take(predict([self.ask()])[0])
+
+    def forget(self) -> None:
+        """Lets go of what segments keep from step to step, where the memory is needed more; steps make it again."""
+        for segment in self.segments:
+            segment.forget()
 
     def finish(self) -> torch.Tensor:
         """The scaled latents of the finished pictures; raises `NumericalError` when a step lost them."""
@@ -121,29 +166,9 @@ class Run:
         return self.latents
 
 
-def predict_noise(
-    segment: Segment, latents: torch.Tensor, timestep: torch.Tensor, guided: bool, step: int
-) -> torch.Tensor:
-    """One UNet call, with classifier-free guidance (arXiv:2207.12598) as two rows per picture where it is on.
-
-    `step`, from 1, is counted over all segments: it says what prompts that change on the way say now.
-    """
-    copies = 2 if guided else 1
-    rows = segment.scheduler.scale_model_input(torch.cat([latents] * copies) if guided else latents, timestep)
-    if segment.extra_channels is not None:
-        rows = torch.cat([rows, torch.cat([segment.extra_channels] * copies)], dim=1)
-    conditioning = segment.conditioning
-    noise_pred = segment.expert.unet(rows, timestep, **conditioning.last(len(rows), step), return_dict=False)[0]
-    if not guided:
-        return noise_pred
-    negative, positive = noise_pred.chunk(2)
-    return guide(conditioning.guidance, negative, positive, segment.scheduler, timestep, latents)
-
-
 def predict_picture(
-    scheduler: Any, noise_pred: torch.Tensor, level: tuple[torch.Tensor, torch.Tensor], latents: torch.Tensor
+    scheduler: Any, noise_pred: torch.Tensor, level: tuple[float, float], latents: torch.Tensor
 ) -> torch.Tensor:
     """The clean latents that a step's prediction implies; `level`: that of the step, from `noise_level`."""
-    alpha, sigma = (part.to(latents.dtype) for part in level)
-    scaled = latents * alpha if scheduler.init_noise_sigma != 1 else latents  # as `scale_model_input` does
-    return to_picture(noise_pred, scaled, (alpha, sigma), scheduler.config.prediction_type)
+    scaled = latents * level[0] if scheduler.init_noise_sigma != 1 else latents  # as `scale_model_input` does
+    return to_picture(noise_pred, scaled, level, scheduler.config.prediction_type)

@@ -1,6 +1,8 @@
 """A fresh scheduler for every run, because schedulers hold state; and where on its path a run begins or ends."""
 
 import inspect
+import math
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -64,17 +66,17 @@ Whatever a name promises is set here, so that a checkpoint's configuration canno
 """
 
 
-def make_scheduler(request: GenerationRequest, config: dict[str, Any], device: torch.device) -> Any:
-    """A scheduler of its own for one run, as the request's sampling fields say, with its timesteps on `device`.
+def make_scheduler(request: GenerationRequest, config: dict[str, Any]) -> Any:
+    """A scheduler of its own for one run, as the request's sampling fields say, with its numbers on the host.
 
     Raises `InvalidRequest` for the few numbers of steps that diffusers' trailing spacing rounds to one step more.
     """
     scheduler = SCHEDULERS[request.scheduler][0].from_config(config, **make_overrides(request))
     if request.timesteps == "align_your_steps":
         timesteps = align_your_steps(scheduler.alphas_cumprod.numpy(), request.num_inference_steps)
-        scheduler.set_timesteps(timesteps=timesteps, device=device)
+        scheduler.set_timesteps(timesteps=timesteps)
     else:
-        scheduler.set_timesteps(request.num_inference_steps, device=device)
+        scheduler.set_timesteps(request.num_inference_steps)
     if (scheduler.timesteps < 0).any():
         rule = "must be one more or less: with trailing spacing this number would end before the first timestep"
         raise InvalidRequest("num_inference_steps", rule, request.num_inference_steps)
@@ -121,20 +123,47 @@ def begin_at(scheduler: Any, first: int) -> torch.Tensor:
     return scheduler.timesteps[first:]
 
 
-def noise_level(scheduler: Any, timestep: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1, in float32 on `like`'s device.
+def add_noise(scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    """Latents noised as far as `timesteps`, one for each picture or one for all: as the scheduler does it.
+
+    Some schedulers leave their own numbers on the latents' device, where every later step would wait for them.
+    """
+    on_host = getattr(scheduler, "alphas_cumprod", None)
+    noised = scheduler.add_noise(latents, noise, timesteps)
+    if on_host is not None:
+        scheduler.alphas_cumprod = on_host
+    return noised
+
+
+def noise_levels(scheduler: Any, timesteps: torch.Tensor, dtype: torch.dtype) -> list[tuple[float, float]]:
+    """What `add_noise` multiplies picture and noise with at each of a run's timesteps, in the latents' `dtype`.
+
+    For latents that are noised in every step: so no table is sent to their device. Ask before the first `step`.
+    """
+    scheduler, first = copy(scheduler), getattr(scheduler, "begin_index", None) or 0
+    picture, noise = torch.tensor([[1, 0], [0, 1]], dtype=dtype)
+    levels: list[tuple[float, float]] = []
+    for place, timestep in enumerate(timesteps, first):
+        begin_at(scheduler, place)
+        alpha, sigma = scheduler.add_noise(picture, noise, timestep.repeat(2)).tolist()
+        levels.append((alpha, sigma))
+    return levels
+
+
+def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
+    """alpha and sigma of the step to come, alpha^2 + sigma^2 = 1.
 
     They are those of the latents as `scale_model_input` gives them: alpha * picture + sigma * noise, with every
     scheduler. Ask before `step`, which moves the scheduler on.
     """
     if scheduler.init_noise_sigma != 1:  # Euler's family: latents are picture + sigma * noise, scaled for the UNet
-        alpha = scheduler.scale_model_input(torch.ones((), dtype=torch.float32, device=like.device), timestep)
-        return alpha, (1 - alpha**2).sqrt()
+        alpha = float(scheduler.scale_model_input(1.0, timestep))
+        return alpha, math.sqrt(1 - alpha**2)
     if hasattr(scheduler, "sigmas"):
-        sigma = scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0].to(like.device, torch.float32)
-        return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
-    alpha_squared = scheduler.alphas_cumprod[timestep.to(torch.long).cpu()].to(like.device, torch.float32)
-    return alpha_squared.sqrt(), (1 - alpha_squared).sqrt()
+        sigma = float(scheduler.sigmas[scheduler.step_index or scheduler.begin_index or 0])
+        return 1 / math.sqrt(1 + sigma**2), sigma / math.sqrt(1 + sigma**2)
+    alpha_squared = float(scheduler.alphas_cumprod[int(timestep)])
+    return math.sqrt(alpha_squared), math.sqrt(1 - alpha_squared)
 
 
 def step_options(scheduler: Any, generators: list[torch.Generator]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _HASH = re.compile(r"sha256:(?:[0-9a-f]{64}|unknown)")
 _NAME = TypeAdapter(Name)
 
 
-def make_text_chunks(
+def make_text_chunks(  # noqa: PLR0913 (what is told of a picture)
     request: GenerationRequest,
     *,
     seed: int,
@@ -39,12 +39,14 @@ def make_text_chunks(
     hashes: dict[str, str] | None = None,
     texts: Texts | None = None,
     template: Mapping[str, str] | None = None,
+    dtype: str = "",
 ) -> PngImagePlugin.PngInfo:
     """The two text chunks of the picture drawn with `seed`, so that it can be made again alone.
 
     `hashes` are the uploads' as `hash_pictures` gives them; left out, they are made from the request's files. `texts`:
     the prompts with their styles; left out, as in the request. `template`: the prompts that held wildcards or variants,
-    as they were typed; the request holds what was drawn from them.
+    as they were typed; the request holds what was drawn from them. `dtype`: the precision it was drawn in, a note:
+    no setting, and not read back.
     """
     if hashes is None:
         hashes = hash_pictures(request)
@@ -52,6 +54,8 @@ def make_text_chunks(
     settings = {"schema": SCHEMA, "version": VERSION, "model": model, "task": request.task, "request": values}
     if template:
         settings["template"] = dict(template)
+    if dtype:
+        settings["dtype"] = dtype
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt(KEY, json.dumps(settings, ensure_ascii=False))
     chunks.add_text("parameters", make_infotext(request, seed=seed, model=model, texts=texts, template=template))

@@ -33,6 +33,8 @@ class Caption:
     """The prompts that held wildcards or variants, as typed."""
     hashes: dict[str, str] | None = None
     """The uploads' by field; `None`: they are made from the requests' files."""
+    dtype: str = ""
+    """The precision they were drawn in, for example "bfloat16"."""
 
 
 def save_pictures(

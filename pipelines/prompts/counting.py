@@ -1,8 +1,8 @@
 """What is known of a prompt before anything is drawn: how it is cut into chunks, and the names in it."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from transformers import CLIPTokenizer
@@ -10,15 +10,15 @@ from transformers import CLIPTokenizer
 from pipelines.prompts.answers import Answers
 from pipelines.prompts.chunking import ResolvedWeighting, cut, passages_of, sections_of, weighting_of
 from pipelines.prompts.drawing import count_combinations, draw_text, final_texts, wildcards_in
+from pipelines.prompts.inversion_names import name_placeholders, rewrite, stands_in
 from pipelines.prompts.limits import is_too_long
 from pipelines.prompts.reading import Reading
 from pipelines.prompts.styles import Style
 from pipelines.prompts.syntax import parse
 from pipelines.prompts.syntax.hints import EXCERPT, TOO_LONG
-from pipelines.prompts.textual_inversion import name_placeholders, rewrite, stands_in
 from pipelines.prompts.tokenizers import Tokenizers
 from pipelines.prompts.wildcards import Wildcards
-from pipelines.schema.counts import EncoderCount, Hint, PromptCount
+from pipelines.schema.counts import EncoderCount, Hint, Known, PromptCount
 from pipelines.schema.models import ModelEntry
 from pipelines.schema.requests import GenerationRequest
 from pipelines.schema.types import Weighting
@@ -28,16 +28,6 @@ STEPS = 20
 WORD_END = "</w>"
 LAST_WORDS = 3
 MAX_END_CHARACTERS = 40
-
-
-@dataclass(frozen=True)
-class Known:
-    """Names that prompts may use."""
-
-    finds_lora: Callable[[str], bool] = lambda name: False
-    """Whether a tag of that name means a LoRA."""
-    embeddings: Mapping[str, int] = field(default_factory=dict)
-    """With how many vectors each textual inversion has."""
 
 
 class PromptCounter:

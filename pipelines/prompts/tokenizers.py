@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import CLIPTokenizer
 
-from pipelines.components.hub import fetch, is_cached
+from pipelines.components.hub import find
 from pipelines.components.loading import load_part
 from pipelines.components.parts import stamp_of
 from pipelines.components.single_file import CONFIGS, PAD_TOKENS, TOKENS
@@ -59,10 +59,8 @@ class Tokenizers:
 
 def _folder_of(model: ModelEntry, parts: tuple[str, ...]) -> Path | None:
     """Where the model's own tokenizers lie on this disk."""
-    path = Path(model.source)
-    if not path.is_absolute() and is_cached(model, parts):
-        path = fetch(model, parts, lambda event: None)
-    return path if path.is_absolute() and all((path / part).is_dir() for part in parts) else None
+    path = find(model, parts)
+    return path if path and all((path / part).is_dir() for part in parts) else None
 
 
 def _load(part: str, model: ModelEntry, folder: Path | None) -> CLIPTokenizer:

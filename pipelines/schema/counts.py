@@ -1,6 +1,7 @@
 """What is known of a prompt before anything is drawn: its length, and what in it cannot be found."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,13 @@ class PromptCount:
     combinations: int = 1
     """Different texts that wildcards and variants can become."""
     hints: tuple[Hint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Known:
+    """Names that prompts may use."""
+
+    finds_lora: Callable[[str], bool] = lambda name: False
+    """Whether a tag of that name means a LoRA."""
+    embeddings: Mapping[str, int] = field(default_factory=dict)
+    """With how many vectors each textual inversion has."""

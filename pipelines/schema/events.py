@@ -16,13 +16,15 @@ from pipelines.schema.requests import GenerationRequest
 Notice = Literal[
     "denoised_in_float32",
     "decoded_in_float32",
+    "decoded_by_vae",
     "weights_reloaded",
     "vae_tiled",
     "text_encoders_off",
     "model_offload",
     "sequential_offload",
 ]
-"""What the engine did so that a picture came about: another precision after NaN, less memory after it ran out."""
+"""What the engine did so that a picture came about: another precision or decoder after NaN, less memory after a
+shortage."""
 
 
 @dataclass(frozen=True)

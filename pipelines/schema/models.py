@@ -1,6 +1,7 @@
 """What is known of a model's files before any weight is read: entries of the catalogue and of the model folders."""
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +45,8 @@ class ModelEntry(Entry):
     """The name of the checkpoint that is its second expert where a request names none."""
     vae: str | None = None
     """The name of the VAE that takes the place of its own."""
+    tiny: str | None = "taesdxl"
+    """The name of the small autoencoder that decodes its drafts."""
     native_size: int = 1024
     latent_rgb: str | None = None
     """A file with the linear map from latents to colours that previews use."""
@@ -78,6 +81,13 @@ class Selection:
     """With the weight of each."""
     embeddings: tuple[AddOn, ...] = ()
     """Textual inversions whose names stand in the prompts."""
+    tiny: AddOn | None = None
+    """What decodes the pictures in place of the VAE, for a draft."""
+
+    def adapters(self, expert: str) -> tuple[Hashable, ...]:
+        """What tells the LoRAs that act on "base" or "refiner" from others, with the weight of each."""
+        loras = self.loras if expert == "base" else ()
+        return tuple((lora.source, lora.revision, lora.file, lora.stamp, weight) for lora, weight in loras)
 
     def entry(self, expert: str) -> ModelEntry | None:
         """The checkpoint of "base" or "refiner"."""

@@ -120,6 +120,15 @@ class GenerationRequest(BaseModel):
     guidance_end: Zero = Field(
         default=1.0, description="Share of the steps after which guidance ends; steps without it take half the time."
     )
+    deep_cache_interval: Annotated[int, Field(ge=1, le=10), NotBool] = Field(
+        default=1,
+        description="Computes the UNet's deep blocks only in every n-th step (DeepCache, arXiv:2312.00858): "
+        "faster, and less exact; 1 is off, 3 usual.",
+    )
+    draft: bool = Field(
+        default=False,
+        description="Decodes with a small autoencoder (TAESD, github.com/madebyollin/taesd): sooner done, and softer.",
+    )
     original_size: OptionalPair = Field(
         default=None,
         description="Micro-conditioning: height, width the picture claims to come from; empty: its own size.",

@@ -2,6 +2,7 @@
 
 from pipelines.diffusion.plan import make_first_path, make_second_path, share_of_base
 from pipelines.diffusion.run import Segment
+from pipelines.diffusion.steps.call import DeepCache
 from pipelines.schema.errors import InvalidRequest
 from pipelines.schema.models import CheckpointKind, ModelEntry, Selection
 from pipelines.schema.requests import EnsembleRequest, GenerationRequest
@@ -40,10 +41,16 @@ def make_segments(request: GenerationRequest, condition: Condition, expert_name:
     Raises `InvalidRequest` for a share that leaves one of them nothing to do.
     """
     expert, conditioning = condition(expert_name)
-    path = make_first_path(request, expert.scheduler_config, expert.device)
-    segments = [Segment(expert, path.scheduler, path.timesteps, conditioning)]
+    path = make_first_path(request, expert.scheduler_config)
+    segments = [Segment(expert, path.scheduler, path.timesteps, conditioning, deep_cache=make_deep_cache(request))]
     if share_of_base(request) < 1:
         refiner, conditioning = condition("refiner")
-        path = make_second_path(request, refiner.scheduler_config, refiner.device)
-        segments.append(Segment(refiner, path.scheduler, path.timesteps, conditioning))
+        path = make_second_path(request, refiner.scheduler_config)
+        cache = make_deep_cache(request)
+        segments.append(Segment(refiner, path.scheduler, path.timesteps, conditioning, deep_cache=cache))
     return segments
+
+
+def make_deep_cache(request: GenerationRequest) -> DeepCache | None:
+    """A place for one expert's deep features, where the request wants them drawn more rarely than each step."""
+    return DeepCache(request.deep_cache_interval) if request.deep_cache_interval > 1 else None

@@ -6,6 +6,7 @@ from PIL import Image
 
 from pipelines.diffusion.latents import encode_pixels, make_generators, make_noise, make_pixels
 from pipelines.diffusion.run import Run
+from pipelines.diffusion.schedulers import add_noise
 from pipelines.media.decode import load_picture
 from pipelines.media.fit import fit_picture
 from pipelines.schema.models import ModelEntry, Selection
@@ -38,7 +39,7 @@ def prepare(request: FromPictureT, picture: Image.Image, condition: Condition, e
     generators = make_generators(request.seeds)
     latents = encode_pixels(first.expert, make_pixels(picture), generators)
     noise = make_noise(generators, request.size, first.expert, request.offset_noise)
-    noised = first.scheduler.add_noise(latents, noise, first.timesteps[:1].repeat(len(generators)))
+    noised = add_noise(first.scheduler, latents, noise, first.timesteps[:1].repeat(len(generators)))
     return Run(segments, noised, generators)
 
 

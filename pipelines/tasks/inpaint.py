@@ -19,6 +19,7 @@ from pipelines.diffusion.latents import (
     shrink_mask,
 )
 from pipelines.diffusion.run import KeptArea, Run, Segment
+from pipelines.diffusion.schedulers import add_noise, noise_levels
 from pipelines.media.decode import load_mask, load_picture
 from pipelines.media.mask import make_mask
 from pipelines.media.region import InpaintRegion, make_region
@@ -83,7 +84,10 @@ def prepare(request: InpaintRequest, inputs: InpaintInputs, condition: Condition
     # diffusers samples the masked picture's latents here for any UNet; drawing as many numbers keeps the
     # generators, and so schedulers that add noise, equal to its own.
     make_noise(generators, request.size, base)
-    return Run(segments, latents, generators, None if picture is None else KeptArea(picture, noise, mask))
+    if picture is None:
+        return Run(segments, latents, generators)
+    levels = noise_levels(first.scheduler, first.timesteps, picture.dtype)
+    return Run(segments, latents, generators, KeptArea(picture, noise, mask, levels))
 
 
 def finish(inputs: InpaintInputs, picture: Image.Image) -> Image.Image:
@@ -95,7 +99,7 @@ def _first_latents(segment: Segment, picture: torch.Tensor | None, noise: torch.
     """`noise` alone, or the picture's latents noised to where the segment begins."""
     if picture is None:
         return noise * segment.scheduler.init_noise_sigma
-    return segment.scheduler.add_noise(picture, noise, segment.timesteps[:1].repeat(len(noise)))
+    return add_noise(segment.scheduler, picture, noise, segment.timesteps[:1].repeat(len(noise)))
 
 
 def _show_mask(

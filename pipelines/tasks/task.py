@@ -55,6 +55,11 @@ def fill_size(request: RequestT, model: ModelEntry, picture_size: tuple[int, int
     return request
 
 
+def most_area(model: ModelEntry) -> int:
+    """Latent positions in all rows of a UNet call together: as many as one request may ask for, with guidance."""
+    return 2 * MAX_BATCH_AREA * (model.native_size // 8) ** 2
+
+
 def _check_pixels(request: GenerationRequest, model: ModelEntry) -> None:
     (width, height), native = request.size, model.native_size
     if width * height > MAX_AREA * native**2:

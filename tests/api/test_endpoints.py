@@ -180,7 +180,7 @@ def test_a_wrong_number_of_values_is_a_sentence(studio: Studio) -> None:
     _, answer = studio.post("call/text_to_image", '{"data": ["a fox"]}')
     event_id = json.loads(answer)["event_id"]
     text = httpx.get(f"{studio.url}/gradio_api/call/text_to_image/{event_id}").text
-    assert "data must hold the 37 values of prompt, " in text
+    assert "data must hold the 39 values of prompt, " in text
 
 
 def test_an_unknown_or_missing_field_is_a_sentence(studio: Studio) -> None:

@@ -35,7 +35,7 @@ def test_it_says_what_runs_and_ends_without_a_traceback(tmp_path: Path, ending: 
     with start(tmp_path) as process:
         try:
             assert process.stdout
-            assert process.stdout.readline() == "Studio demo on cpu (float32): chosen by --model\n"
+            assert process.stdout.readline() == "Studio demo on cpu: chosen by --model\n"
             assert ADDRESS.fullmatch(process.stdout.readline())
             process.send_signal(ending)
             said, _ = process.communicate(timeout=90)

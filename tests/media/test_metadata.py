@@ -87,6 +87,18 @@ def test_settings_name_the_task_the_model_and_every_field(tmp_path: Path, upload
     assert settings["request"]["seed"] == 7
 
 
+def test_the_precision_of_a_picture_is_noted_and_not_read_back(tmp_path: Path):
+    request = TextToImageRequest(prompt=PROMPT, width=256, height=320)
+    noted, plain = tmp_path / "noted.png", save(tmp_path / "plain.png", request)
+    chunks = make_text_chunks(request, seed=7, model="demo", dtype="bfloat16")
+    Image.new("RGB", (16, 16)).save(noted, pnginfo=chunks)
+    with Image.open(noted) as image:
+        assert json.loads(image.info[KEY])["dtype"] == "bfloat16"
+    assert read_settings(noted) == read_settings(plain)
+    assert read_request(noted) == read_request(plain)
+    assert read_picture_settings(noted) == read_picture_settings(plain)
+
+
 def test_uploads_are_named_by_their_hash_and_never_by_their_path(tmp_path: Path, upload: Path):
     digest = "sha256:" + hashlib.sha256(upload.read_bytes()).hexdigest()
     path = save(tmp_path / "picture.png", InpaintRequest(image=upload, mask_image=upload))

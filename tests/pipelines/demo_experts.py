@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, EulerDiscreteScheduler
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines.components.expert import Expert
+from pipelines.components.unet.model import KeepingUNet
 from pipelines.diffusion.conditioning import Conditioning, make_conditioning
 from pipelines.diffusion.latents import decode_picture
 from pipelines.diffusion.run import Run
@@ -36,7 +37,7 @@ def load_demo_experts() -> Experts:
 
     base = Expert(
         name="base",
-        unet=load(UNet2DConditionModel, "unet"),
+        unet=load(KeepingUNet, "unet"),
         vae=load(AutoencoderKL, "vae"),
         text_encoder_2=load(CLIPTextModelWithProjection, "text_encoder_2"),
         tokenizer_2=load(CLIPTokenizer, "tokenizer_2"),
@@ -52,7 +53,7 @@ def load_demo_experts() -> Experts:
     refiner = replace(
         base,
         name="refiner",
-        unet=load(UNet2DConditionModel, "unet", refiner_source),
+        unet=load(KeepingUNet, "unet", refiner_source),
         text_encoder=None,
         tokenizer=None,
         force_zeros_for_empty_prompt=False,
@@ -66,7 +67,7 @@ def load_inpainting_experts() -> Experts:
     """The same with a base that also takes mask and masked picture: random weights for the five new channels."""
     experts = load_demo_experts()
     plain = experts["base"].unet
-    unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(plain.config, in_channels=9))
+    unet = cast(KeepingUNet, KeepingUNet.from_config(plain.config, in_channels=9))
     weights = dict(plain.state_dict())
     new = 0.05 * torch.randn(weights["conv_in.weight"].shape[0], 5, 3, 3, generator=torch.Generator().manual_seed(0))
     weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], new], dim=1)

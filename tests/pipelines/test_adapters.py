@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
 from pipelines.components.adapters import Adapters
@@ -20,6 +20,7 @@ from pipelines.components.expert import Expert
 from pipelines.components.kinds import expect_kind
 from pipelines.components.lora_file import ADAPTED, layers_of, read_lora
 from pipelines.components.memory import Memory
+from pipelines.components.unet.model import KeepingUNet
 from pipelines.schema.errors import ModelError
 from pipelines.schema.models import AddOn
 from pipelines.schema.paths import PROJECT
@@ -524,7 +525,7 @@ def test_a_lora_that_came_with_a_failing_one_does_not_count(
     failing = lora(write_diffusers_lora(tmp_path / "failing.safetensors", base.unet))
     adapters.switch_to(base, [(failing, 0.5)], local)
     expected = computed(base)
-    other = replace(base, unet=UNet2DConditionModel.from_config(base.unet.config).eval())
+    other = replace(base, unet=KeepingUNet.from_config(base.unet.config).eval())
     Path(failing.source).unlink()  # the encoders are done with it, the other UNet would need it
     with pytest.raises(ModelError, match=r"failing.safetensors could not be read"):
         adapters.switch_to(other, [(kohya, 1.0), (failing, 0.5)], local)

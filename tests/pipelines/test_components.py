@@ -1,6 +1,7 @@
 """Loading refuses what is not a whole SDXL model, by name; device and model are chosen as documented."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -10,17 +11,22 @@ import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
 
+from pipelines.components import device as device_module
+from pipelines.components.accelerators import choose_model
 from pipelines.components.cache import ComponentCache
-from pipelines.components.device import choose_device, choose_dtype, choose_model
+from pipelines.components.device import bfloat16_gain, choose_device, choose_dtype
+from pipelines.components.expert import Expert
 from pipelines.components.library import Library
 from pipelines.components.memory import Memory
 from pipelines.components.use import Use
+from pipelines.diffusion.latents import decode_pixels, encode_pixels, make_generators, make_pixels
 from pipelines.manager import PipelineManager
 from pipelines.schema.errors import InvalidRequest, ModelError
 from pipelines.schema.events import Loading
 from pipelines.schema.models import Selection, load_catalogue
 from pipelines.schema.requests import RefineRequest, TextToImageRequest, make_request
 from pipelines.schema.settings import Settings
+from tests.pipelines.demo_experts import load_demo_experts
 
 CPU = torch.device("cpu")
 
@@ -152,22 +158,54 @@ def test_a_model_without_refiner_says_what_to_do_instead(copy_of_demo: Path, tmp
 
 def test_without_an_accelerator_the_embedded_model_is_chosen_and_the_reason_given(tmp_path: Path) -> None:
     library = Library(tmp_path, load_catalogue())
-    model, reason = choose_model(Settings(), CPU, library)
+    model, reason = choose_model(Settings(), "", library)
     assert (model.name, reason) == ("demo", "no accelerator found; --model sdxl asks for full SDXL anyway")
-    assert choose_model(Settings(), torch.device("mps"), library)[0].name == "sdxl"
-    assert choose_model(Settings(model="demo"), torch.device("mps"), library)[0].name == "demo"
+    assert choose_model(Settings(), "some GPU", library)[0].name == "sdxl"
+    assert choose_model(Settings(model="demo"), "some GPU", library)[0].name == "demo"
 
 
-def test_precision_follows_the_device_unless_it_is_asked_for() -> None:
-    assert choose_dtype(Settings(), CPU) is torch.float32
+def test_precision_follows_the_device_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gain, dtype in ((1.0, torch.float32), (2.0, torch.bfloat16)):
+        monkeypatch.setattr(device_module, "bfloat16_gain", lambda gain=gain: gain)
+        assert choose_dtype(Settings(), CPU) is dtype
+        assert choose_dtype(Settings(dtype="float32"), CPU) is torch.float32
     assert choose_dtype(Settings(), torch.device("cuda")) is torch.float16
     assert choose_dtype(Settings(dtype="bfloat16"), CPU) is torch.bfloat16
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:99", ""])
-def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+def test_the_log_says_once_what_was_measured_and_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(device_module, "bfloat16_gain", lambda: 2.7182)
+    with caplog.at_level(logging.INFO, device_module.__name__):
+        manager = PipelineManager(Settings(model="demo", device="cpu", output_dir=tmp_path))
+        assert manager.components.dtype is torch.bfloat16
+        manager.close()
+    assert caplog.messages == ["bfloat16 is 2.72 times as fast as float32 here: pictures are drawn in bfloat16"]
+
+
+def test_what_bfloat16_gains_is_measured() -> None:
+    assert 0.01 < bfloat16_gain() < 100
+
+
+@torch.inference_mode()
+def test_on_a_cpu_an_autoencoder_computes_channels_last_and_the_same(base: Expert) -> None:
+    plain = load_demo_experts()["base"]
+    generator = torch.Generator().manual_seed(0)
+    latents, upload = torch.randn(2, 4, 8, 8, generator=generator), Image.effect_noise((64, 64), 64).convert("RGB")
+    decoded = [decode_pixels(expert.vae, latents, torch.float32) for expert in (base, plain)]
+    encoded = [encode_pixels(expert, make_pixels(upload), make_generators((1, 2))) for expert in (base, plain)]
+    for ours, theirs in (decoded, encoded):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+    assert base.vae.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert encoded[0].stride() == encoded[1].stride(), "of an upload, which is channels last itself"
+    assert base.unet.conv_in.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="device must be auto or one this machine has"):
-        choose_device(Settings(device=device))
+        choose_device(Settings(device=name))
 
 
 @pytest.mark.gpu

@@ -58,27 +58,27 @@ def test_a_refiner_is_told_scores_and_moves_away_from_what_is_not_cropped() -> N
 
 
 def test_rows_are_negative_ones_and_then_positive_ones_for_each_picture() -> None:
-    told = condition(num_images_per_prompt=3, negative_original_size=(7, 8)).last(6)
+    told = condition(num_images_per_prompt=3, negative_original_size=(7, 8)).told()
     rows = told["added_cond_kwargs"]
     assert len(told["encoder_hidden_states"]) == len(rows["text_embeds"]) == len(rows["time_ids"]) == 6
     assert rows["time_ids"][:, :2].tolist() == [[7, 8]] * 3 + [[96, 128]] * 3
-    alone = condition().last(2)["encoder_hidden_states"]
+    alone = condition().told()["encoder_hidden_states"]
     assert torch.equal(told["encoder_hidden_states"], alone.repeat_interleave(3, dim=0))
 
 
 def test_leaving_the_negative_rows_out_leaves_the_positive_ones() -> None:
     for pictures in (1, 2):
         told = condition(num_images_per_prompt=pictures)
-        both = told.last(2 * pictures)
-        positive = told.last(pictures)
+        both = told.told()
+        positive = told.told(guided=False)
         assert torch.equal(positive["encoder_hidden_states"], both["encoder_hidden_states"][pictures:])
         assert torch.equal(positive["added_cond_kwargs"]["time_ids"], both["added_cond_kwargs"]["time_ids"][pictures:])
 
 
 def test_a_single_pictures_rows_are_not_copied() -> None:
     told = condition()
-    for rows in (1, 2):
-        states = told.last(rows)["encoder_hidden_states"]
+    for guided in (False, True):
+        states = told.told(guided)["encoder_hidden_states"]
         assert states.untyped_storage().data_ptr() == told.stages[0].prompt_embeds.untyped_storage().data_ptr()
 
 
@@ -90,14 +90,14 @@ def test_styles_are_put_around_the_prompts_before_they_are_read() -> None:
     styled = make_conditioning(expert, PromptEncoder(expert, EmbeddingCache()), request, styles)
     written = condition(prompt=texts.prompt, negative_prompt=texts.negative_prompt)
     assert texts.prompt != request.prompt
-    assert torch.equal(styled.last(2)["encoder_hidden_states"], written.last(2)["encoder_hidden_states"])
+    assert torch.equal(styled.told()["encoder_hidden_states"], written.told()["encoder_hidden_states"])
 
 
 @pytest.mark.parametrize("prompt", ["a fox<lora:something:0.8>", "a fox<lora:something:1.2:0.3>"])
 def test_tags_of_loras_are_not_read_to_the_encoders(prompt: str) -> None:
     told = condition(prompt=prompt, negative_prompt="<lora:other:1> ", prompt_2="<lora:more:1> ")
     plain = condition()
-    assert torch.equal(told.last(2)["encoder_hidden_states"], plain.last(2)["encoder_hidden_states"])
+    assert torch.equal(told.told()["encoder_hidden_states"], plain.told()["encoder_hidden_states"])
     assert torch.equal(told.stages[0].text_embeds, plain.stages[0].text_embeds)
 
 

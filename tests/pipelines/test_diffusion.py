@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, EulerDiscreteScheduler
 from PIL import Image, ImageDraw
 
 from pipelines.diffusion.latents import decode_picture, encode_pixels, make_generators, make_noise, make_pixels
@@ -30,7 +30,6 @@ from pipelines.schema.schedulers import SCHEDULER_NAMES, SCHEDULER_OPTIONS
 from pipelines.tasks import TASKS
 from tests.pipelines.demo_experts import draw, load_demo_experts, load_inpainting_experts, prepare_run, select
 
-CPU = torch.device("cpu")
 SMALL = {"prompt": "a fox on a blue background", "seed": 3, "width": 64, "height": 64}
 
 
@@ -75,9 +74,9 @@ def counted_rows(unet: torch.nn.Module) -> Iterator[list[int]]:
 def test_two_experts_take_every_timestep_once(scheduler: str, share: float) -> None:
     request = words(scheduler=scheduler, denoising_end=share, num_inference_steps=20)
     config = configs()["base"]
-    first = make_first_path(request, config, CPU).timesteps
-    second = make_second_path(request, config, CPU).timesteps
-    assert torch.equal(torch.cat([first, second]), make_scheduler(request, config, CPU).timesteps)
+    first = make_first_path(request, config).timesteps
+    second = make_second_path(request, config).timesteps
+    assert torch.equal(torch.cat([first, second]), make_scheduler(request, config).timesteps)
     assert (first >= round((1 - share) * 1000)).all()
     assert (second < round((1 - share) * 1000)).all()
 
@@ -87,9 +86,9 @@ def test_two_experts_take_every_timestep_once(scheduler: str, share: float) -> N
 def test_the_refiner_begins_with_a_whole_step_of_two_calls(scheduler: str, share: float) -> None:
     request = words(scheduler=scheduler, denoising_end=share, num_inference_steps=20)
     config = configs()["base"]
-    first = make_first_path(request, config, CPU).timesteps
-    second = make_second_path(request, config, CPU).timesteps
-    whole = make_scheduler(request, config, CPU).timesteps
+    first = make_first_path(request, config).timesteps
+    second = make_second_path(request, config).timesteps
+    whole = make_scheduler(request, config).timesteps
     assert len(second) % 2 == 1  # whole steps of two calls, and the last one of one
     assert 0 <= len(first) + len(second) - len(whole) <= 1
 
@@ -294,12 +293,12 @@ def test_what_a_run_is_heading_for_looks_like_what_it_becomes(scheduler: str) ->
 @pytest.mark.parametrize("scheduler", [name for name in SCHEDULER_NAMES if name != "dpm2_ancestral"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_a_perfect_prediction_gives_the_picture_itself(scheduler: str, prediction_type: str) -> None:
-    made = make_scheduler(words(scheduler=scheduler), {**configs()["base"], "prediction_type": prediction_type}, CPU)
+    made = make_scheduler(words(scheduler=scheduler), {**configs()["base"], "prediction_type": prediction_type})
     timestep = begin_at(made, 8)[0]
     picture, noise = torch.randn(2, 1, 4, 8, 8)
     latents = made.add_noise(picture, noise, timestep.reshape(1))
     scaled = made.scale_model_input(latents, timestep)
-    alpha, sigma = noise_level(made, timestep, latents)
+    alpha, sigma = noise_level(made, timestep)
     prediction = noise if prediction_type == "epsilon" else (alpha * scaled - picture) / sigma
     found = predict_picture(made, prediction, (alpha, sigma), latents)
     assert torch.allclose(found, picture, atol=1e-4)
@@ -308,11 +307,28 @@ def test_a_perfect_prediction_gives_the_picture_itself(scheduler: str, predictio
 @torch.inference_mode()
 def test_a_small_decoder_draws_previews_no_larger_than_they_are_seen() -> None:
     decoder = AutoencoderTiny(decoder_block_out_channels=(8,) * 4, encoder_block_out_channels=(8,) * 4)
-    preview = TinyPreview(decoder, CPU, torch.float32)
+    preview = TinyPreview(decoder, torch.device("cpu"), torch.float32)
     drawn = preview.draw(torch.randn(4, 6, 10))
     assert (drawn.shape, drawn.dtype) == ((48, 80, 3), np.uint8)
     assert preview.draw(torch.randn(4, 8, 100)).shape == (32, 400, 3)
     assert max(preview.draw(torch.full((4, 8, 100), torch.nan)).shape) <= PREVIEW_SIDE
+
+
+@torch.inference_mode()
+def test_no_step_of_an_inpainting_run_asks_the_scheduler_for_noise(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would send a table to the device each time."""
+    asked: list[int] = []
+    real = EulerDiscreteScheduler.add_noise
+    monkeypatch.setattr(EulerDiscreteScheduler, "add_noise", lambda *args: (asked.append(1), real(*args))[1])
+    run = prepare_run(ask(InpaintRequest, files, num_inference_steps=6, denoising_end=0.5))
+    steps = []
+    while not run.is_done:
+        before = len(asked)
+        expert = run.advance()
+        steps.append((expert, len(asked) - before))
+    assert steps == [("base", 0), ("base", 4), *[("refiner", 0)] * 4]
 
 
 @torch.inference_mode()

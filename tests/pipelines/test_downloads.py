@@ -17,6 +17,7 @@ from diffusers import AutoencoderTiny
 
 from pipelines import downloads as downloads_module
 from pipelines.components.hub import Report
+from pipelines.components.tiny import TinyDecoders
 from pipelines.diffusion.previewers import Previewers
 from pipelines.diffusion.previews import LatentPreview, TinyPreview
 from pipelines.downloads import Downloads
@@ -310,7 +311,7 @@ def test_previews_are_coarse_until_their_decoder_is_on_this_disk_and_whole(
     colours.write_text('{"weight": [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]], "bias": [0, 0, 0]}')
     model = make_entry("model").model_copy(update={"latent_rgb": str(colours)})
     decoder = AddOn(name="decoder", title="Decoder", kind="preview", source=str(tmp_path / "decoder"))
-    previewers = Previewers(decoder, find, torch.device("cpu"), torch.float32)
+    previewers = Previewers(decoder, TinyDecoders(find, torch.device("cpu"), torch.float32))
 
     def kind() -> type:
         return type(previewers.of(model, lambda event: None))

@@ -1,6 +1,7 @@
 """Jobs of several texts: one draw after the other, each picture with its own request, and nothing finished is lost."""
 
 import gc
+import math
 import queue
 import re
 import threading
@@ -15,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pipelines import rounds
 from pipelines.album import MOST_UNWRITTEN, Album, Ending, Page
 from pipelines.components.expert import Expert
-from pipelines.diffusion import run as run_module
 from pipelines.diffusion.previews import Clock, StepReporter
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
@@ -91,8 +92,8 @@ class Steps:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    steps = Steps(run_module.predict_noise)
-    monkeypatch.setattr(run_module, "predict_noise", lambda *args, **options: steps(*args, **options))
+    steps = Steps(rounds.predict)
+    monkeypatch.setattr(rounds, "predict", lambda *args, **options: steps(*args, **options))
     return steps
 
 
@@ -185,7 +186,7 @@ def test_the_speed_is_that_of_all_draws_and_begins_anew_when_one_is_repeated(
     step = second.report("base")
     assert (step.index, step.total, step.steps_per_second, step.seconds_left) == (6, 12, 0.75, 8.0)
     repeated = StepReporter(run, None, 1, 3)
-    assert repeated.clock == Clock(108.0, 108.0, 4)
+    assert repeated.clock == Clock(108.0, -math.inf, 4)
     run.index, now = 1, 109.0
     step = repeated.report("base")
     assert (step.index, step.steps_per_second, step.seconds_left) == (5, 1.0, 7.0)
@@ -292,9 +293,9 @@ def test_numbers_that_overflow_in_one_draw_leave_the_pictures_before_it(tmp_path
     manager = PipelineManager(settings)
     before = draw_one(manager, RED)
     predict = steps._predict
-    steps._predict = lambda *args, **options: (
-        predict(*args, **options) * (float("nan") if steps.calls == 2 * STEPS + 1 else 1)
-    )
+    steps._predict = lambda *args, **options: [
+        prediction * (float("nan") if steps.calls == 2 * STEPS + 1 else 1) for prediction in predict(*args, **options)
+    ]
     result = draw_all(manager).result(60)
     manager.close()
     assert result.notices == ("denoised_in_float32",)
@@ -520,7 +521,7 @@ def test_a_prompt_that_is_too_long_is_refused_while_the_visitor_listens(
 def test_what_takes_long_to_measure_is_refused_when_its_turn_comes(
     manager: PipelineManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.manager.READ_AHEAD", 1_000)
+    monkeypatch.setattr("pipelines.workshop.READ_AHEAD", 1_000)
     job = submit(manager, "fox, " * 1501)
     with pytest.raises(InvalidRequest, match=r"^prompt must have at most 3000 tokens"):
         job.result(60)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipelines import rounds
 from pipelines.components.expert import Expert
 from pipelines.components.use import Use
 from pipelines.diffusion.conditioner import Conditioner
@@ -22,6 +23,7 @@ from pipelines.schema.errors import Cancelled, InvalidRequest, QueueFull, RunErr
 from pipelines.schema.events import Done, Failed, Queued, Saving, Step, Stopped
 from pipelines.schema.models import Selection
 from pipelines.schema.requests import (
+    REQUESTS,
     ImageToImageRequest,
     InpaintRequest,
     RefineRequest,
@@ -317,6 +319,83 @@ def test_memory_does_not_grow_over_fifty_mixed_requests(manager: PipelineManager
         draw_each_task(manager, picture, mask, seed)
     time.sleep(0.1)
     assert live_tensor_bytes() <= before * 1.01
+
+
+def test_no_tensor_is_left_of_forty_mixed_jobs_of_several_visitors(
+    manager: PipelineManager, picture: Path, mask: Path
+) -> None:
+    def live() -> tuple[int, int]:
+        tensors = live_tensors()
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        return len(tensors), sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+    first = draw_mixed_jobs(manager, picture, mask, range(10))
+    count, size = live()
+    rest = draw_mixed_jobs(manager, picture, mask, range(10, 40))
+    count_after, size_after = live()
+    assert (count_after <= count, size_after <= size) == (True, True), (count_after - count, size_after - size)
+    assert (first, rest) == (2, 6), "so many were stopped on their way"
+
+
+def draw_mixed_jobs(manager: PipelineManager, picture: Path, mask: Path, numbers: range) -> int:
+    """Small jobs of every task, five visitors' at a time, until the device is idle; how many were stopped halfway."""
+    stopped = 0
+    for first in numbers[::5]:
+        jobs = [
+            manager.submit(mixed_request(number, picture, mask), f"visitor {number % 5}")
+            for number in range(first, first + 5)
+        ]
+        wait_for_step(jobs[0])
+        jobs[0].cancel()
+        ends = [list(job.events())[-1] for job in jobs]
+        assert [type(end) for end in ends[1:]] == [Done] * 4
+        stopped += isinstance(ends[0], Stopped)
+    while manager._line.running():
+        time.sleep(0.01)
+    return stopped
+
+
+def mixed_request(number: int, picture: Path, mask: Path) -> Any:
+    """Every fifth is long enough to be stopped; texts come again, so that nothing new has to be remembered of them."""
+    task = sorted(REQUESTS)[number % 4]
+    size = ((64, 64), (96, 64), (64, 128))[number % 3]
+    steps = 150 if number % 5 == 0 else 2 + number % 4
+    values = {"width": size[0], "height": size[1], "num_inference_steps": steps, "seed": number}
+    values |= {"prompt": f"{PROMPT}, number {number % 2}", "guidance_scale": (5, 1, 7)[number % 3]}
+    values |= {"num_images_per_prompt": 1 + number % 2, "deep_cache_interval": 1 + number % 2}
+    given = {"image": picture, "mask_image": mask}
+    fields = REQUESTS[task].model_fields
+    return make_request(REQUESTS[task], values | {name: path for name, path in given.items() if name in fields})
+
+
+@pytest.mark.parametrize("when", ["formed", "drawn"])
+def test_closing_while_a_company_is_formed_or_drawn_ends_every_job_as_stopped(
+    tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = PipelineManager(Settings(model="demo", device="cpu", output_dir=tmp_path, max_running=3, preload=True))
+    engine = manager._engine
+    owner, name = (engine.rounds.companies, "form") if when == "formed" else (rounds, "predict")
+    real, reached, released = getattr(owner, name), threading.Event(), threading.Event()
+
+    def wait(several: list[Any], *rest: Any) -> Any:
+        if len(several) > 1:
+            reached.set()
+            assert released.wait(60)
+        return real(several, *rest)
+
+    monkeypatch.setattr(owner, name, wait)
+    monkeypatch.setattr(engine.rounds.costs, "of", lambda kind, rows: 1.0)
+    jobs = [submit(manager, f"visitor {k}", num_inference_steps=100, width=64, height=64) for k in range(3)]
+    jobs += [submit(manager, "visitor 0", num_inference_steps=100, width=64, height=64) for _ in range(2)]
+    assert reached.wait(60)
+    closing = threading.Thread(target=manager.close)
+    closing.start()
+    released.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert engine.rounds.lanes is not None
+    assert not any(thread.is_alive() for thread in (engine._thread, *engine.rounds.lanes._threads._threads))
+    assert [type(list(job.events())[-1]) for job in jobs] == [Stopped] * 5
 
 
 def test_closing_ends_waiting_and_running_jobs_as_stopped(tmp_path: Path) -> None:

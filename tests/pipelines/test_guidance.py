@@ -12,7 +12,6 @@ from pipelines.diffusion.schedulers import make_scheduler, noise_level
 from pipelines.schema.requests import TextToImageRequest, make_request
 from tests.pipelines.demo_experts import load_demo_experts, prepare_run
 
-CPU = torch.device("cpu")
 SIZE = {"width": 64, "height": 64}
 
 
@@ -35,7 +34,7 @@ def draw(**values: Any) -> torch.Tensor:
 def guide_once(settings: GuidanceSettings, prediction_type: str = "epsilon") -> tuple[torch.Tensor, ...]:
     """A guided prediction in the middle of a run, with the negative and the positive one it was made of."""
     config = load_demo_experts()["base"].scheduler_config | {"prediction_type": prediction_type}
-    scheduler = make_scheduler(ask(), config, CPU)
+    scheduler = make_scheduler(ask(), config)
     generator = torch.Generator().manual_seed(1)
     latents, negative, positive = torch.randn(3, 2, 4, 8, 8, generator=generator)
     return guide(settings, negative, positive, scheduler, scheduler.timesteps[0], 14 * latents), negative, positive
@@ -134,16 +133,16 @@ def test_thresholding_clamps_each_picture_at_its_percentile_and_scales_it_to_the
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
 def test_a_thresholded_prediction_implies_the_thresholded_picture(prediction_type: str) -> None:
-    level = (torch.tensor(0.6), torch.tensor(0.8))
+    level = (0.6, 0.8)
     scaled, prediction, change = torch.randn(3, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     changed = to_picture(prediction + from_picture(change, level, prediction_type), scaled, level, prediction_type)
     assert torch.allclose(changed, to_picture(prediction, scaled, level, prediction_type) + change, atol=1e-5)
 
 
 def test_thresholding_keeps_the_precision_of_the_prediction() -> None:
-    scheduler = make_scheduler(ask(), load_demo_experts()["base"].scheduler_config, CPU)
+    scheduler = make_scheduler(ask(), load_demo_experts()["base"].scheduler_config)
     latents, negative, positive = torch.randn(3, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
     settings = GuidanceSettings(25.0, thresholding_ratio=0.9)
     guided = guide(settings, negative, positive, scheduler, scheduler.timesteps[0], latents)
     assert guided.dtype == torch.bfloat16
-    assert noise_level(scheduler, scheduler.timesteps[0], latents)[0].dtype == torch.float32
+    assert isinstance(noise_level(scheduler, scheduler.timesteps[0])[0], float)

@@ -1,6 +1,7 @@
 """It heals itself: whatever fails for want of memory or precision is done again, and leaves no trace."""
 
 import errno
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,12 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from pipelines import rounds
 from pipelines.components import cache
 from pipelines.components.memory import Memory
 from pipelines.components.use import Use
-from pipelines.diffusion import latents, run
+from pipelines.diffusion import latents
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
+from pipelines.media.metadata import KEY
 from pipelines.prompts.encoding import PromptEncoder
 from pipelines.schema.errors import MemoryShort, ModelError, NumericalError, RunError
 from pipelines.schema.events import Noticed, Result, Step
@@ -32,6 +35,12 @@ LADDER = ("vae_tiled", "text_encoders_off", "model_offload", "sequential_offload
 def submit(manager: PipelineManager, **values: Any) -> Job:
     small = {"prompt": "a fox", "seed": 1, "num_inference_steps": STEPS, "width": 64, "height": 64}
     return manager.submit(make_request(TextToImageRequest, {**small, **values}))
+
+
+def noted_dtype(result: Result) -> str:
+    """What the picture says it was drawn in."""
+    with Image.open(result.files[0]) as image:
+        return json.loads(image.info[KEY])["dtype"]
 
 
 def pixels(result: Result) -> np.ndarray:
@@ -62,7 +71,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Planting:
         "read": (cache, "load_part"),
         "load": (Memory, "place"),
         "encode": (PromptEncoder, "encode_pair"),
-        "step": (run, "predict_noise"),
+        "step": (rounds, "predict"),
         "decode": (latents, "decode_pixels"),
     }
 
@@ -80,11 +89,15 @@ def run_out(_call: Any) -> Any:
 
 
 def to_nan(call: Callable[[], Any]) -> Any:
-    return call() * float("nan")
+    return change(call(), lambda tensor: tensor * float("nan"))
 
 
 def to_infinity(call: Callable[[], Any]) -> Any:
-    return call() + float("inf")
+    return change(call(), lambda tensor: tensor + float("inf"))
+
+
+def change(result: Any, how: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    return [how(tensor) for tensor in result] if isinstance(result, list) else how(result)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +247,7 @@ def test_no_picture_changes_without_a_word_when_another_job_runs_out_of_memory(
 ) -> None:
     large = {"num_inference_steps": 6, "width": 192, "height": 192}  # larger than a tile
     alone = [pixels(submit(healer, seed=seed, **large).result(60)) for seed in (5, 6)]
-    plant("step", 6, 1, run_out)
+    plant("step", 6, 2, run_out)  # together, then alone
     results = [job.result(60) for job in [submit(healer, seed=seed, **large) for seed in (5, 6)]]
     assert any(result.notices for result in results)
     for result, expected in zip(results, alone, strict=True):
@@ -303,11 +316,13 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineManager]:
 def test_latents_that_overflowed_are_drawn_again_in_float32(
     half: PipelineManager, healthy: np.ndarray, plant: Planting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = pixels(submit(half).result(60))
+    first = submit(half).result(60)
+    before = pixels(first)
     plant("step", 2, 1, to_infinity)
     result = submit(half).result(60)
     monkeypatch.undo()
     assert result.notices == ("denoised_in_float32",)
+    assert (noted_dtype(first), noted_dtype(result)) == ("bfloat16", "float32")
     assert np.array_equal(pixels(result), healthy), "what a studio in float32 draws"
     assert np.array_equal(pixels(submit(half).result(60)), before)
     assert {part.dtype for part in half.status().components} == {"bfloat16"}

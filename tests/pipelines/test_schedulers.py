@@ -12,12 +12,14 @@ from pipelines.diffusion.guidance import to_picture
 from pipelines.diffusion.latents import decode_picture
 from pipelines.diffusion.schedulers import (
     SCHEDULERS,
+    add_noise,
     align_your_steps,
     begin_at,
     begin_with_strength,
     make_overrides,
     make_scheduler,
     noise_level,
+    noise_levels,
     step_options,
 )
 from pipelines.schema.errors import InvalidRequest
@@ -33,7 +35,6 @@ from pipelines.schema.schedulers import (
 )
 from tests.pipelines.demo_experts import load_demo_experts, prepare_run
 
-CPU = torch.device("cpu")
 SPACINGS = ("leading", "trailing", "linspace")
 SIGMAS = ("karras", "exponential", "beta")
 
@@ -105,13 +106,33 @@ def test_only_schedulers_that_take_steps_from_outside_align_them(name: str) -> N
 @each_scheduler
 def test_a_scheduler_takes_as_many_steps_as_its_options_say(name: str, config: dict[str, Any]) -> None:
     most = SCHEDULER_OPTIONS[name].max_steps
-    scheduler = make_scheduler(ask(scheduler=name, num_inference_steps=most or 150), config, CPU)
+    scheduler = make_scheduler(ask(scheduler=name, num_inference_steps=most or 150), config)
     assert len(scheduler.timesteps) >= (most or 150)
     if most is not None:
         with pytest.raises(ValueError, match="original_steps"):
             scheduler.set_timesteps(most + 1)
         with pytest.raises(InvalidRequest, match=f"num_inference_steps must be at most {most} with {name}, got"):
             ask(scheduler=name, num_inference_steps=most + 1)
+
+
+@each_scheduler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_what_is_noised_in_every_step_is_noised_as_the_scheduler_does_it(
+    name: str, dtype: torch.dtype, config: dict[str, Any]
+) -> None:
+    request = ask(scheduler=name, num_inference_steps=7)
+    scheduler = make_scheduler(request, config)
+    timesteps = begin_with_strength(scheduler, 0.7)
+    generators = [torch.Generator().manual_seed(k) for k in range(2)]
+    picture, noise, latents = torch.randn(3, 2, 4, 3, 3, generator=generators[0]).to(dtype)
+    levels = noise_levels(scheduler, timesteps, dtype)
+    assert len(levels) == len(timesteps)
+    for step, timestep in enumerate(timesteps):
+        alpha, sigma = levels[step]
+        expected = add_noise(scheduler, picture, noise, timestep.reshape(1))
+        assert torch.equal(alpha * picture + sigma * noise, expected), step
+        scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(noise, timestep, latents, **step_options(scheduler, generators)).prev_sample
 
 
 @each_scheduler
@@ -191,12 +212,12 @@ def test_trailing_spacing_is_refused_where_diffusers_would_end_before_the_first_
     steps: int, config: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"num_inference_steps must be one more or less: .*got {steps}"):
-        make_scheduler(ask(timestep_spacing="trailing", num_inference_steps=steps), config, CPU)
+        make_scheduler(ask(timestep_spacing="trailing", num_inference_steps=steps), config)
 
 
 @each_scheduler
 def test_a_run_never_shares_its_scheduler(name: str, config: dict[str, Any]) -> None:
-    one, two = (make_scheduler(ask(scheduler=name), config, CPU) for _ in range(2))
+    one, two = (make_scheduler(ask(scheduler=name), config) for _ in range(2))
     begin_with_strength(one, 0.5)
     assert one is not two
     assert getattr(two, "begin_index", None) in (None, 0)
@@ -229,7 +250,7 @@ def test_a_name_keeps_its_promise_whatever_a_checkpoint_configures(name: str, co
 
 def walk(name: str, config: dict[str, Any]) -> torch.Tensor:
     """Where four steps with a made-up prediction lead."""
-    scheduler = make_scheduler(ask(scheduler=name), config, CPU)
+    scheduler = make_scheduler(ask(scheduler=name), config)
     generator = torch.Generator().manual_seed(0)
     latents = 3 * torch.randn(1, 4, 8, 8, generator=generator)
     for timestep in scheduler.timesteps:
@@ -253,14 +274,14 @@ def test_schedulers_that_draw_noise_draw_it_for_each_picture_alone(name: str) ->
 
 
 def test_ten_aligned_steps_are_the_papers(config: dict[str, Any]) -> None:
-    scheduler = make_scheduler(ask(timesteps="align_your_steps", num_inference_steps=10), config, CPU)
+    scheduler = make_scheduler(ask(timesteps="align_your_steps", num_inference_steps=10), config)
     assert scheduler.timesteps.tolist() == AysSchedules["StableDiffusionXLTimesteps"]
     sigmas = torch.tensor(AysSchedules["StableDiffusionXLSigmas"])
     assert torch.allclose(scheduler.sigmas, sigmas, rtol=0.03)
 
 
 def test_other_numbers_of_aligned_steps_lie_between_them(config: dict[str, Any]) -> None:
-    alphas_cumprod = make_scheduler(ask(), config, CPU).alphas_cumprod.numpy()
+    alphas_cumprod = make_scheduler(ask(), config).alphas_cumprod.numpy()
     for steps in range(1, MAX_ALIGNED_STEPS + 1):
         places = align_your_steps(alphas_cumprod, steps)
         assert len(places) == steps
@@ -288,11 +309,11 @@ def test_sigmas_are_set_to_what_was_asked_for(name: str) -> None:
 @each_scheduler
 @pytest.mark.parametrize("first", [0, 2])
 def test_the_noise_level_is_that_of_the_latents(name: str, first: int, config: dict[str, Any]) -> None:
-    scheduler = make_scheduler(ask(scheduler=name, num_inference_steps=6), config, CPU)
+    scheduler = make_scheduler(ask(scheduler=name, num_inference_steps=6), config)
     timesteps = begin_at(scheduler, first * scheduler.order)
     picture, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     latents = scheduler.add_noise(picture, noise, timesteps[:1])
-    alpha, sigma = noise_level(scheduler, timesteps[0], latents)
+    alpha, sigma = noise_level(scheduler, timesteps[0])
     scaled = scheduler.scale_model_input(latents, timesteps[0])
     assert torch.allclose(scaled, alpha * picture + sigma * noise, atol=1e-5)
     assert torch.allclose(to_picture(noise, scaled, (alpha, sigma), "epsilon"), picture, atol=1e-3)
@@ -301,12 +322,12 @@ def test_the_noise_level_is_that_of_the_latents(name: str, first: int, config: d
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("name", ["euler", "euler_ancestral", "heun", "ddim", "dpm2", "dpm2_ancestral", "lms"])
 def test_the_picture_of_each_half_step_is_the_schedulers_own(name: str, kind: str, config: dict[str, Any]) -> None:
-    scheduler = make_scheduler(ask(scheduler=name), config | {"prediction_type": kind}, CPU)
+    scheduler = make_scheduler(ask(scheduler=name), config | {"prediction_type": kind})
     generator = torch.Generator().manual_seed(0)
     latents = scheduler.init_noise_sigma * torch.randn(1, 4, 8, 8, generator=generator)
     for timestep in scheduler.timesteps:
         scaled = scheduler.scale_model_input(latents, timestep)
-        prediction, level = scaled.tanh(), noise_level(scheduler, timestep, latents)
+        prediction, level = scaled.tanh(), noise_level(scheduler, timestep)
         picture = to_picture(prediction, scaled, level, kind)
         stepped = scheduler.step(prediction, timestep, latents, **step_options(scheduler, [generator]))
         latents = stepped.prev_sample

@@ -9,9 +9,10 @@ from transformers import CLIPTokenizer
 
 from pipelines.components.single_file import CONFIGS
 from pipelines.prompts.chunking import cost_of, cut, cut_at_commas, sections_of, tokenize
+from pipelines.prompts.inversion_names import FIRST_PLACEHOLDER
 from pipelines.prompts.reading import Fragment, Passage, Section
 from pipelines.prompts.syntax import parse
-from pipelines.prompts.textual_inversion import FIRST_PLACEHOLDER, extend
+from pipelines.prompts.textual_inversion import extend
 
 
 @cache

@@ -27,7 +27,7 @@ def condition(expert: str = "base", **values: Any) -> Conditioning:
 
 
 def said(told: Conditioning, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = told.last(2, step)
+    rows = told.told(step=step)
     return rows["encoder_hidden_states"], rows["added_cond_kwargs"]["text_embeds"]
 
 
@@ -140,7 +140,7 @@ def listening(expert: Expert, heard: list[torch.Tensor]) -> Iterator[None]:
     """Notes what an expert's UNet is told at each call."""
 
     def note(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-        heard.append(kwargs["encoder_hidden_states"])
+        heard.append(kwargs["rows"].arguments["encoder_hidden_states"])
 
     hook = expert.unet.register_forward_pre_hook(note, with_kwargs=True)
     yield

@@ -1,0 +1,65 @@
+"""What judges a traded picture beside its pixels, where it is there: LPIPS, and the edge judge of `training`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines.schema.paths import PROJECT
+
+WORK = PROJECT / "training" / "work"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Prompts that the embedded model was not trained with, and who says whether a picture shows what they name."""
+
+    prompts: tuple[str, ...]
+    subjects: tuple[str, ...]
+    name_subjects: Callable[[np.ndarray], list[str]]
+    """Pictures (n, h, w, 3) uint8."""
+
+    def judge(self, pictures: Sequence[np.ndarray]) -> list[bool]:
+        """Whether each shows the subject of its prompt: picture k is that of prompt k, from the first again."""
+        seen = self.name_subjects(np.stack(pictures))
+        wanted = [self.subjects[number % len(self.subjects)] for number in range(len(pictures))]
+        return [mine == theirs for mine, theirs in zip(seen, wanted, strict=True)]
+
+
+def load_exam(work: Path = WORK) -> Exam | None:
+    """The held-out prompts and their judge; `None` where no training has left one."""
+    if not (work / "judge.pt").is_file():
+        return None
+    from training.config import Config
+    from training.evaluate import held_out_prompts
+    from training.judge import load_judge, name_subjects
+
+    config = Config()
+    judge, _ = load_judge(work)
+    asked = held_out_prompts(config)
+
+    @torch.inference_mode()
+    def name(pictures: np.ndarray) -> list[str]:
+        return name_subjects(judge, pictures, config.judge.side)
+
+    return Exam(tuple(item.prompt for item in asked), tuple(item.subject for item in asked), name)
+
+
+def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
+    """The distance of two uint8 pictures (arXiv:1801.03924); `None` without the package or its weights."""
+    try:
+        import lpips  # pyright: ignore[reportMissingImports]
+
+        model: Any = lpips.LPIPS(net="alex", verbose=False)
+    except (ImportError, OSError):
+        return None
+
+    def distance(exact: np.ndarray, traded: np.ndarray) -> float:
+        pair = (torch.from_numpy(each.copy()).permute(2, 0, 1)[None] / 127.5 - 1 for each in (exact, traded))
+        with torch.inference_mode():
+            return float(model(*pair))
+
+    return distance

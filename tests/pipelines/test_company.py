@@ -1,0 +1,151 @@
+"""Which steps are taken together, and what calls were measured to cost."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from pipelines.diffusion.steps.company import AVOIDED_SECONDS, Companies, Seat
+from pipelines.diffusion.steps.costs import KEPT_CALLS, KEPT_KINDS, KEPT_SECONDS, Costs
+
+MUCH = 10**9
+
+
+@pytest.fixture
+def costs() -> Costs:
+    return Costs(torch.device("cpu"))
+
+
+def learn(costs: Costs, seconds: Callable[[int], float], *counts: int, kind: str = "a") -> None:
+    """What a studio knows after some rounds, of these numbers of rows."""
+    for rows in counts or range(1, 33):
+        for _ in range(2):
+            costs.note(kind, rows, seconds(rows))
+
+
+def seats(*names: str, kind: str = "a", rows: int = 2) -> list[Seat]:
+    return [Seat(name, name.rstrip("0123456789"), kind, rows, 16) for name in names]
+
+
+def form(costs: Costs, turns: list[Seat], guests: list[Seat] | None = None, most_area: int = MUCH) -> list[list[str]]:
+    companies = Companies(costs).form(turns, guests or [], most_area)
+    return [[seat.key for seat in company] for company in companies]
+
+
+def test_steps_go_together_where_that_is_faster(costs: Costs) -> None:
+    learn(costs, lambda rows: 1 + rows / 10)
+    assert form(costs, seats("ann", "bob", "cy")) == [["ann", "bob", "cy"]]
+
+
+def test_and_apart_where_it_is_slower(costs: Costs) -> None:
+    learn(costs, lambda rows: rows**1.5)
+    assert form(costs, seats("ann", "bob", "cy")) == [["ann"], ["bob"], ["cy"]]
+
+
+def test_a_company_grows_only_as_far_as_it_gains(costs: Costs) -> None:
+    learn(costs, lambda rows: rows if rows <= 4 else rows * 2)
+    assert form(costs, seats("ann", "bob", "cy", "di")) == [["ann", "bob"], ["cy", "di"]]
+
+
+def test_what_was_never_measured_is_tried(costs: Costs) -> None:
+    assert form(costs, seats("ann", "bob")) == [["ann", "bob"]]
+    learn(costs, lambda rows: rows, 2)
+    assert form(costs, seats("ann", "bob")) == [["ann", "bob"]]
+
+
+def test_a_company_that_cannot_be_judged_is_taken_apart_once(costs: Costs) -> None:
+    learn(costs, lambda rows: rows, 4)
+    assert form(costs, seats("ann", "bob")) == [["ann"], ["bob"]], "nobody knows what they cost alone"
+    learn(costs, lambda rows: rows, 2)
+    assert form(costs, seats("ann", "bob")) == [["ann", "bob"]]
+
+
+def test_a_company_that_loses_is_left_again(costs: Costs) -> None:
+    rounds = []
+    for _ in range(12):
+        formed = form(costs, seats("ann", "bob"))
+        rounds.append(len(formed))
+        for company in formed:
+            costs.note("a", 2 * len(company), {1: 1.0, 2: 4.0}[len(company)])
+    assert rounds[0] == 1
+    assert set(rounds[4:]) == {2}
+
+
+def test_other_kinds_have_calls_of_their_own(costs: Costs) -> None:
+    turns = [*seats("ann"), *seats("bob", kind="b"), *seats("cy")]
+    assert form(costs, turns) == [["ann", "cy"], ["bob"]]
+
+
+def test_a_call_has_at_most_so_many_positions(costs: Costs) -> None:
+    assert form(costs, seats("ann", "bob", "cy"), most_area=4 * 16) == [["ann", "bob"], ["cy"]]
+
+
+def test_a_visitors_other_jobs_join_where_nobody_else_waits(costs: Costs) -> None:
+    learn(costs, lambda rows: 1 + rows / 10)
+    assert form(costs, seats("ann1"), seats("ann2", "ann3")) == [["ann1", "ann2", "ann3"]]
+
+
+def test_and_where_others_hardly_notice(costs: Costs) -> None:
+    learn(costs, lambda rows: 1 + rows / 100, 2, 4)
+    turns, guests = seats("ann1", "bob"), seats("ann2", "ann3")
+    assert form(costs, turns, guests) == [["ann1", "bob", "ann2", "ann3"]], "tried, to be measured"
+    learn(costs, lambda rows: 1 + rows / 100, 6, 8)
+    assert form(costs, turns, guests) == [["ann1", "bob", "ann2", "ann3"]]
+
+
+def test_but_not_where_others_would_wait_for_them(costs: Costs) -> None:
+    learn(costs, lambda rows: rows, 2, 4, 6, 8)
+    assert form(costs, seats("ann1", "bob"), seats("ann2", "ann3")) == [["ann1", "bob"]]
+
+
+def test_what_failed_together_is_avoided_for_a_while(costs: Costs, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn(costs, lambda rows: 1 + rows / 10)
+    companies, turns = Companies(costs), seats("ann", "bob", "cy")
+    companies.avoid(turns)
+    assert [len(company) for company in companies.form(turns, [], MUCH)] == [2, 1]
+    now = time.monotonic() + AVOIDED_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    learn(costs, lambda rows: 1 + rows / 10)
+    assert [len(company) for company in companies.form(turns, [], MUCH)] == [3]
+
+
+def test_the_first_measure_is_a_warm_up(costs: Costs) -> None:
+    costs.note("a", 2, 9.0)
+    assert costs.of("a", 2) is None
+    costs.note("a", 2, 1.0)
+    assert costs.of("a", 2) == 1.0
+    costs.note("a", 2, 2.0)
+    assert costs.of("a", 2) == 1.25
+
+
+def test_only_what_was_measured_is_known(costs: Costs) -> None:
+    learn(costs, lambda rows: rows, 2, 8)
+    assert [costs.of("a", rows) for rows in (1, 2, 4, 8)] == [None, 2.0, None, 8.0]
+
+
+@pytest.mark.parametrize(("seconds", "holds_for"), [(0.1, KEPT_SECONDS), (30.0, KEPT_CALLS * 30.0)])
+def test_old_measures_are_forgotten(
+    costs: Costs, monkeypatch: pytest.MonkeyPatch, seconds: float, holds_for: float
+) -> None:
+    learn(costs, lambda rows: seconds, 2)
+    then = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: then + holds_for - 1)
+    assert costs.of("a", 2) == seconds
+    monkeypatch.setattr(time, "monotonic", lambda: then + holds_for + 1)
+    assert costs.of("a", 2) is None
+
+
+def test_only_so_many_kinds_are_remembered(costs: Costs) -> None:
+    for kind in range(3 * KEPT_KINDS):
+        costs.note(kind, 2, 1.0)
+    assert len(costs._measures) == KEPT_KINDS
+
+
+def test_what_fails_is_not_measured(costs: Costs) -> None:
+    with pytest.raises(ValueError, match="planted"), costs.measure("a", 2):
+        raise ValueError("planted")
+    for _ in range(2):
+        with costs.measure("a", 2):
+            time.sleep(0.01)
+    assert costs.of("a", 2) >= 0.01  # type: ignore[operator]
