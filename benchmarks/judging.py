@@ -10,7 +10,8 @@ import torch
 
 from pipelines.schema.paths import PROJECT
 
-WORK = PROJECT / "training" / "work"
+JUDGE = PROJECT / "models" / "demo" / "judge.safetensors"
+PROMPTS = 200
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,17 @@ class Exam:
         return [mine == theirs for mine, theirs in zip(seen, wanted, strict=True)]
 
 
-def load_exam(work: Path = WORK) -> Exam | None:
-    """The held-out prompts and their judge; `None` where no training has left one."""
-    if not (work / "judge.pt").is_file():
+def load_exam(path: Path = JUDGE) -> Exam | None:
+    """The held-out prompts and the judge that is shipped with the embedded model; `None` where it is missing."""
+    if not path.is_file():
         return None
     from training.config import Config
-    from training.evaluate import held_out_prompts
-    from training.judge import load_judge, name_subjects
+    from training.exams import held_out_prompts, plain_prompt
+    from training.judge import load_exported_judge
 
-    config = Config()
-    judge, _ = load_judge(work)
-    asked = held_out_prompts(config)
-
-    @torch.inference_mode()
-    def name(pictures: np.ndarray) -> list[str]:
-        return name_subjects(judge, pictures, config.judge.side)
-
-    return Exam(tuple(item.prompt for item in asked), tuple(item.subject for item in asked), name)
+    pairs = held_out_prompts(Config(), PROMPTS)
+    prompts = tuple(plain_prompt(*pair) for pair in pairs)
+    return Exam(prompts, tuple(subject for subject, _ in pairs), load_exported_judge(path).names)
 
 
 def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:

@@ -169,8 +169,8 @@ def test_an_exam_asks_for_the_subject_of_each_pictures_own_prompt() -> None:
     assert exam.judge([np.zeros((2, 2, 3), np.uint8)] * 3) == [True, False, True]
 
 
-def test_without_a_trained_judge_there_is_no_exam(tmp_path: Path) -> None:
-    assert load_exam(tmp_path) is None
+def test_without_the_judges_file_there_is_no_exam(tmp_path: Path) -> None:
+    assert load_exam(tmp_path / "judge.safetensors") is None
 
 
 def test_mixed_jobs_are_of_all_tasks_and_schedulers(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def measure(scene: Scene) -> list[Figure]:
     if lpips is None:
         figures.append(Figure("LPIPS against exact", None, "LPIPS", note="the package lpips or its weights"))
     if exam is None:
-        figures.append(Figure("subjects as asked for", None, "%", note="the judge that training/ makes"))
+        figures.append(Figure("subjects as asked for", None, "%", note="the judge of the embedded model"))
     return figures
 
 
