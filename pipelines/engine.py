@@ -159,9 +159,10 @@ class Engine:
         turn.work = turn.clock = None  # before memory is looked for, and before anybody hears of a failure
         if not is_drawn:
             work = None
-        for other in self.line.running():
-            if other.work is not None:  # keys and values are made again where they are wanted
-                other.work.run.forget()
+        if not isinstance(failure, NumericalError):
+            for other in self.line.running():
+                if other.work is not None:
+                    other.work.run.forget_made()
         notice = self.healer.heal(turn, failure, experts, is_drawn=is_drawn)
         turn.job.post(Noticed(notice))
         if notice not in DRAWN_ANEW:

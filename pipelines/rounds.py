@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from pipelines.components.cache import ComponentCache
+from pipelines.components.memory import is_out_of_memory
 from pipelines.diffusion.pace import Pace
 from pipelines.diffusion.previews import StepReporter
 from pipelines.diffusion.run import Run
@@ -112,12 +113,17 @@ class Rounds:
             predictions = self._predict(turns[0], [seat.key[1] for seat in company], company[0].kind)
         except Exception as error:  # noqa: BLE001 -- whoever's fault it is meets it again, alone
             log.warning("a step of %d jobs failed, each takes it alone (%s)", len(company), type(error).__name__)
-        if not predictions:
-            self.companies.avoid(company)
+            if is_out_of_memory(error):
+                self.companies.avoid(company)
         company.clear()  # so that nothing of a job is held here when it has to be healed
-        is_together = bool(predictions)
-        for turn in turns:
-            self._guard(turn, (lambda turn=turn: _take(turn, predictions.pop(0))) if is_together else None)
+        if not predictions:
+            for turn in turns:
+                self._guard(turn, None)
+        while predictions:  # each job's own, also behind one that was stopped in the meantime
+            self._guard_rest(turns.pop(0), predictions.pop(0))
+
+    def _guard_rest(self, turn: Turn, prediction: torch.Tensor) -> None:
+        self._guard(turn, lambda: _take(turn, prediction))
 
     def _step(self, seat: Seat) -> None:
         turn, call = seat.key

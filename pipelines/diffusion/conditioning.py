@@ -72,8 +72,13 @@ class Conditioning:
         return Rows([self.share(guided, step)]).arguments
 
     def forget(self) -> None:
-        """Lets go of what the UNet has made of the prompts; it is made again where it is wanted."""
+        """Lets go of what was told, and with it of what the UNet has made of the prompts."""
         self._told.clear()
+
+    def forget_made(self) -> None:
+        """Lets go of what the UNet has made of the prompts; it is made again where it is wanted."""
+        for told in self._told.values():
+            told.forget()
 
 
 def make_conditioning(

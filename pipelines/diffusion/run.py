@@ -151,10 +151,10 @@ class Run:
         """Takes one step alone and returns the name of the expert that took it."""
         return self.take(predict([self.ask()])[0])
 
-    def forget(self) -> None:
-        """Lets go of what segments keep from step to step, where the memory is needed more; steps make it again."""
+    def forget_made(self) -> None:
+        """Lets go of what can be made again to the bit, where the memory is needed more."""
         for segment in self.segments:
-            segment.forget()
+            segment.conditioning.forget_made()
 
     def finish(self) -> torch.Tensor:
         """The scaled latents of the finished pictures; raises `NumericalError` when a step lost them."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -89,14 +90,35 @@ def test_a_visitors_other_jobs_join_where_nobody_else_waits(costs: Costs) -> Non
 def test_and_where_others_hardly_notice(costs: Costs) -> None:
     learn(costs, lambda rows: 1 + rows / 100, 2, 4)
     turns, guests = seats("ann1", "bob"), seats("ann2", "ann3")
-    assert form(costs, turns, guests) == [["ann1", "bob", "ann2", "ann3"]], "tried, to be measured"
-    learn(costs, lambda rows: 1 + rows / 100, 6, 8)
+    assert form(costs, turns, guests) == [["ann1", "bob", "ann2"]], "tried, to be measured"
+    learn(costs, lambda rows: 1 + rows / 100, 6)
+    assert form(costs, turns, guests) == [["ann1", "bob", "ann2", "ann3"]], "the next one is tried"
+    learn(costs, lambda rows: 1 + rows / 100, 8)
     assert form(costs, turns, guests) == [["ann1", "bob", "ann2", "ann3"]]
 
 
 def test_but_not_where_others_would_wait_for_them(costs: Costs) -> None:
     learn(costs, lambda rows: rows, 2, 4, 6, 8)
     assert form(costs, seats("ann1", "bob"), seats("ann2", "ann3")) == [["ann1", "bob"]]
+
+
+def test_one_guest_is_tried_at_a_time_where_others_wait(costs: Costs) -> None:
+    learn(costs, lambda rows: rows, 2, 4)
+    turns, guests = seats("ann1", "bob"), seats("ann2", "ann3", "ann4")
+    assert form(costs, turns, guests)[0] == ["ann1", "bob", "ann2"]
+    learn(costs, lambda rows: rows, 6)
+    assert form(costs, turns, guests)[0] == ["ann1", "bob"]
+
+
+def test_a_lone_visitors_marks_on_an_accelerator_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = SimpleNamespace(query=lambda: True, elapsed_time=lambda other: 10.0)
+    costs = Costs(torch.device("cuda"))
+    monkeypatch.setattr(costs, "_mark", lambda: event)
+    for _ in range(100):
+        with costs.measure("a", 2):
+            pass
+    assert len(costs._pending) == 0
+    assert costs.of("a", 2) == pytest.approx(0.01)
 
 
 def test_what_failed_together_is_avoided_for_a_while(costs: Costs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,14 @@ def test_parts_are_computed_as_the_caller_computes() -> None:
     assert modes == [True, True, False, False]
 
 
+def test_a_single_row_on_all_cores_stays_on_the_callers_thread() -> None:
+    lanes, threads = Lanes(2), []
+    lanes.run(lambda start, end: (threads.append(threading.current_thread()) or torch.zeros(1),), 1)
+    lanes.close()
+    lanes.close()
+    assert threads == [threading.current_thread()]
+
+
 def test_an_error_in_a_part_is_the_callers() -> None:
     lanes = Lanes(2)
     with pytest.raises(ZeroDivisionError):

@@ -19,12 +19,13 @@ from pipelines import rounds
 from pipelines.components.expert import Expert
 from pipelines.components.unet import told as told_module
 from pipelines.components.unet.model import KeepingUNet
+from pipelines.components.unet.told import Rows
 from pipelines.diffusion.run import Run
 from pipelines.diffusion.steps.call import Call, predict
 from pipelines.diffusion.steps.lanes import Lanes
 from pipelines.job import Job
 from pipelines.manager import PipelineManager
-from pipelines.schema.errors import ModelError
+from pipelines.schema.errors import ModelError, NumericalError
 from pipelines.schema.events import Step
 from pipelines.schema.requests import REQUESTS, GenerationRequest, make_request
 from pipelines.schema.settings import Settings
@@ -302,9 +303,7 @@ def test_unguided_steps_go_on_with_the_positive_features(folder: Path) -> None:
     assert len(finish_alone(run)) == 1
 
 
-def rows_of(call: Call) -> Any:
-    from pipelines.components.unet.told import Rows
-
+def rows_of(call: Call) -> Rows:
     return Rows([call.share])
 
 
@@ -519,6 +518,50 @@ def test_a_lora_that_cannot_be_read_again_ends_its_job_on_the_way(
         inked.result(60)
     assert plain.result(60).files
     assert np.array_equal(pixels(submit_all(with_loras, folder, {})[0]), theirs)
+
+
+def test_who_is_stopped_while_a_call_is_made_takes_no_neighbours_answer(
+    together: PipelineManager, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [{"seed": 2}, {"seed": 3, "prompt": PROMPTS[1]}, {"seed": 4, "guidance_scale": 1.0}]
+    alone = [pixels(submit_all(together, folder, values)[0]) for values in others]
+    real, jobs, stopped = rounds.predict, [], []
+
+    def stop_the_first(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
+        answers = real(calls, *options)
+        if len(calls) == 4 and not stopped:
+            stopped.append(jobs[0].cancel())
+        return answers
+
+    monkeypatch.setattr(rounds, "predict", stop_the_first)
+    jobs += submit_all(together, folder, {"num_inference_steps": 60}, *others)
+    for mine, theirs in zip(jobs[1:], alone, strict=True):
+        assert np.abs(pixels(mine) - theirs).max() <= 1
+    assert stopped
+
+
+@pytest.mark.parametrize("failure", [torch.OutOfMemoryError("planted: CUDA out of memory"), NumericalError("x", "y")])
+def test_deep_features_outlive_another_jobs_failure(
+    together: PipelineManager, folder: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    deep = {"width": 96, "deep_cache_interval": 10, "num_inference_steps": 20, "seed": 2}
+    alone = pixels(submit_all(together, folder, deep)[0])
+    real, seen, failed = rounds.predict, [], []
+
+    def fail_beside(calls: Sequence[Call], *options: Any) -> list[torch.Tensor]:
+        seen.extend(call for call in calls if call.is_shallow)
+        if not failed and len(seen) > 2 and calls[0].deep_cache is None:
+            failed.append(1)
+            raise failure
+        return real(calls, *options)
+
+    monkeypatch.setattr(rounds, "predict", fail_beside)
+    long = submit_all(together, folder, {"num_inference_steps": 60})[0]
+    next(event for event in long.events() if isinstance(event, Step))
+    job = submit_all(together, folder, {**deep, "owner": "another"})[0]
+    assert np.abs(pixels(job) - alone).max() <= 1
+    assert failed
+    long.cancel()
 
 
 def test_a_stopped_job_leaves_its_company_at_once(together: PipelineManager, folder: Path) -> None:

@@ -69,6 +69,11 @@ class Told:
             self._keep(blocks, first, counts, made)
         return made
 
+    def forget(self) -> None:
+        """Lets go of what was made; it is made again where it is wanted."""
+        self._made.clear()
+        self._bytes = 0
+
     def _keep(self, blocks: list[Block], first: int, counts: Sequence[int], made: Tensors) -> None:
         is_once = all(count == 1 for count in counts)
         places = [sum(counts[:place]) for place in range(len(counts))]

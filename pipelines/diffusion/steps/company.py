@@ -92,8 +92,8 @@ class Companies:
         if not has_others:
             return self._gains(company, guest)
         together = self.costs.of(guest.kind, _rows(company) + guest.rows)
-        if together is None:
-            return True
+        if together is None:  # tried from what is known on, so that others wait for one guest's trial and no more
+            return len(company) == len(hosts) or self.costs.of(guest.kind, _rows(company)) is not None
         without = self.costs.of(guest.kind, _rows(hosts))
         return without is not None and together <= (1 + GUEST_SHARE) * without
 

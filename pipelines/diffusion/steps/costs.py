@@ -68,15 +68,20 @@ class Costs:
             yield
             self.note(kind, rows, time.perf_counter() - started)
             return
-        start, end = self._make_event(), self._make_event()
-        start.record()
+        start = self._mark()
         yield
-        end.record()
-        self._pending.append((kind, rows, start, end))
+        self._pending.append((kind, rows, start, self._mark()))
+        self._collect()
 
-    def _make_event(self) -> Any:
-        make = torch.mps.Event if self.device.type == "mps" else torch.cuda.Event
-        return make(enable_timing=True)
+    def _mark(self) -> Any:
+        """An event that is recorded where the device's work is queued."""
+        if self.device.type == "mps":
+            event: Any = torch.mps.Event(enable_timing=True)
+            event.record()
+            return event
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
 
     def _collect(self) -> None:
         while self._pending and self._pending[0][3].query():

@@ -56,6 +56,7 @@ class Lanes:
         self.cores = cores
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="lane")
         self._trials: dict[Hashable, Trials] = {}
+        self._is_closed = False
 
     def run(self, part: Part, rows: int, kind: Hashable = None) -> Tensors:
         """The parts' results one after the other, when all have ended; calls of one `kind` take equally long."""
@@ -69,8 +70,10 @@ class Lanes:
 
     def close(self) -> None:
         """Ends the threads; those that are started later have all cores again."""
-        self._threads.submit(torch.set_num_threads, self.cores)
-        self._threads.shutdown()
+        if not self._is_closed:
+            self._is_closed = True
+            self._threads.submit(torch.set_num_threads, self.cores)
+            self._threads.shutdown()
 
     def _run_alone(self, part: Part, rows: int, kind: Hashable) -> Tensors:
         trials = self._trials.get(kind)
@@ -80,7 +83,11 @@ class Lanes:
                 self._trials.pop(next(iter(self._trials)))
         with_one = self.cores > 1 and trials.wants_one()
         started = time.perf_counter()
-        result = self._submit(part, 0, rows, 1 if with_one else self.cores).result()
+        if with_one:
+            result = self._submit(part, 0, rows, 1).result()
+        else:
+            torch.set_num_threads(self.cores)
+            result = part(0, rows)
         trials.note(with_one, time.perf_counter() - started)
         return result
 
