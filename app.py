@@ -4,6 +4,7 @@
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     """Serves the studio until Ctrl+C."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("pipelines").setLevel(logging.INFO)
     settings = read_settings(arguments, os.environ)
     check_folders(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop ends the studio as Ctrl+C does

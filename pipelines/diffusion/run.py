@@ -15,7 +15,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from pipelines.components.expert import Expert
 from pipelines.diffusion.conditioning import Conditioning
 from pipelines.diffusion.guidance import guide, is_guided, to_picture
-from pipelines.diffusion.schedulers import noise_level, noise_levels, step_options
+from pipelines.diffusion.schedulers import noise_level, noise_levels, scales_input, step_options
 from pipelines.diffusion.steps.call import Call, DeepCache, predict
 from pipelines.schema.errors import NumericalError
 
@@ -33,6 +33,11 @@ class Segment:
     """(pictures, channels, h/8, w/8): what its UNet sees beside the noisy latents, unscaled."""
 
     deep_cache: DeepCache | None = None
+
+    @cached_property
+    def steps(self) -> int:
+        """How many the expert takes."""
+        return len(self.timesteps)
 
     @cached_property
     def device_timesteps(self) -> torch.Tensor:
@@ -91,7 +96,7 @@ class Run:
     @property
     def total(self) -> int:
         """Steps of all segments together."""
-        return sum(len(segment.timesteps) for segment in self.segments)
+        return sum(segment.steps for segment in self.segments)
 
     @property
     def is_done(self) -> bool:
@@ -101,15 +106,15 @@ class Run:
     @property
     def steps(self) -> dict[str, int]:
         """Steps by expert, for example `{"base": 16, "refiner": 4}`."""
-        return {segment.expert.name: len(segment.timesteps) for segment in self.segments}
+        return {segment.expert.name: segment.steps for segment in self.segments}
 
     def locate(self) -> tuple[Segment, int]:
         """The segment of the next step, and the step's place in it."""
         position = self.index
         for segment in self.segments:
-            if position < len(segment.timesteps):
+            if position < segment.steps:
                 return segment, position
-            position -= len(segment.timesteps)
+            position -= segment.steps
         raise IndexError(f"the run has {self.total} steps, all of them done")
 
     def ask(self) -> Call:
@@ -137,7 +142,7 @@ class Run:
         self.predicted = lambda: predict_picture(scheduler, noise_pred, level, before)
         options = step_options(scheduler, self.generators)
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
-        is_last = position + 1 == len(segment.timesteps)
+        is_last = position + 1 == segment.steps
         if self.kept is not None:
             self.latents = self.kept.restore(self.latents, None if is_last else position + 1)
         self.index += 1
@@ -170,5 +175,5 @@ def predict_picture(
     scheduler: Any, noise_pred: torch.Tensor, level: tuple[float, float], latents: torch.Tensor
 ) -> torch.Tensor:
     """The clean latents that a step's prediction implies; `level`: that of the step, from `noise_level`."""
-    scaled = latents * level[0] if scheduler.init_noise_sigma != 1 else latents  # as `scale_model_input` does
+    scaled = latents * level[0] if scales_input(type(scheduler)) else latents  # as `scale_model_input` does
     return to_picture(noise_pred, scaled, level, scheduler.config.prediction_type)

@@ -156,7 +156,7 @@ def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
     They are those of the latents as `scale_model_input` gives them: alpha * picture + sigma * noise, with every
     scheduler. Ask before `step`, which moves the scheduler on.
     """
-    if scheduler.init_noise_sigma != 1:  # Euler's family: latents are picture + sigma * noise, scaled for the UNet
+    if scales_input(type(scheduler)):
         alpha = float(scheduler.scale_model_input(1.0, timestep))
         return alpha, math.sqrt(1 - alpha**2)
     if hasattr(scheduler, "sigmas"):
@@ -164,6 +164,12 @@ def noise_level(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
         return 1 / math.sqrt(1 + sigma**2), sigma / math.sqrt(1 + sigma**2)
     alpha_squared = float(scheduler.alphas_cumprod[int(timestep)])
     return math.sqrt(alpha_squared), math.sqrt(1 - alpha_squared)
+
+
+@cache
+def scales_input(scheduler_class: type) -> bool:
+    """Whether it is of Euler's family: latents are picture + sigma * noise, and are scaled for the UNet."""
+    return isinstance(getattr(scheduler_class, "init_noise_sigma", None), property)
 
 
 def step_options(scheduler: Any, generators: list[torch.Generator]) -> dict[str, Any]:

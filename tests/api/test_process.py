@@ -61,6 +61,7 @@ def test_the_first_picture_is_there_a_minute_after_the_start(tmp_path: Path) -> 
             seconds = time.monotonic() - began
             assert Path(files[0]).read_bytes() == next(tmp_path.rglob("*.png")).read_bytes()
             assert seconds < FIRST_PICTURE_SECONDS, f"from the start to the first picture it took {seconds:.1f} s"
+            assert re.fullmatch(r"bfloat16 is [\d.]+ times as fast as float32 here: .*\n", process.stdout.readline())
         finally:
             process.kill()
 

@@ -81,7 +81,7 @@ def predict(calls: Sequence[Call], lanes: Lanes | None = None, keeps: bool = Tru
     for of_call, call in zip(features[0].split(counts) if features else (), calls, strict=False):
         if call.deep_cache is not None:
             call.deep_cache.note(of_call if len(calls) == 1 else of_call.clone(), call.share)
-    return list(prediction.split(counts))
+    return list(prediction.split(counts)) if len(calls) > 1 else [prediction]
 
 
 def _deep_features(calls: Sequence[Call]) -> torch.Tensor:

@@ -57,6 +57,8 @@ class Lanes:
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="lane")
         self._trials: dict[Hashable, Trials] = {}
         self._is_closed = False
+        self._is_divided = True
+        """Whether a lane has had fewer than all cores since they were last all asked for."""
 
     def run(self, part: Part, rows: int, kind: Hashable = None) -> Tensors:
         """The parts' results one after the other, when all have ended; calls of one `kind` take equally long."""
@@ -86,12 +88,15 @@ class Lanes:
         if with_one:
             result = self._submit(part, 0, rows, 1).result()
         else:
-            torch.set_num_threads(self.cores)
+            if self._is_divided:  # some libraries count threads for the whole process
+                torch.set_num_threads(self.cores)
+                self._is_divided = False
             result = part(0, rows)
         trials.note(with_one, time.perf_counter() - started)
         return result
 
     def _submit(self, part: Part, start: int, end: int, threads: int) -> Future[Tensors]:
+        self._is_divided = True
         without_gradients = torch.is_inference_mode_enabled()
 
         def run() -> Tensors:
