@@ -1,12 +1,10 @@
-"""What judges a traded picture beside its pixels, where it is there: LPIPS, and the edge judge of `training`."""
+"""Who judges whether a traded picture shows what was asked for, where it is there: the edge judge of `training`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from pipelines.schema.paths import PROJECT
 
@@ -41,20 +39,3 @@ def load_exam(path: Path = JUDGE) -> Exam | None:
     pairs = held_out_prompts(Config(), PROMPTS)
     prompts = tuple(plain_prompt(*pair) for pair in pairs)
     return Exam(prompts, tuple(subject for subject, _ in pairs), load_exported_judge(path).names)
-
-
-def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
-    """The distance of two uint8 pictures (arXiv:1801.03924); `None` without the package or its weights."""
-    try:
-        import lpips  # pyright: ignore[reportMissingImports]
-
-        model: Any = lpips.LPIPS(net="alex", verbose=False)
-    except (ImportError, OSError):
-        return None
-
-    def distance(exact: np.ndarray, traded: np.ndarray) -> float:
-        pair = (torch.from_numpy(each.copy()).permute(2, 0, 1)[None] / 127.5 - 1 for each in (exact, traded))
-        with torch.inference_mode():
-            return float(model(*pair))
-
-    return distance

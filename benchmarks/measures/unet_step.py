@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from benchmarks.figures import Figure, Promise, ratio_figure
 from benchmarks.pairs import Taken, take_turns
 from benchmarks.scene import Scene, base_of
+from pipelines.components.device import name_of_dtype
 from pipelines.components.unet.told import Share, Told
 from pipelines.diffusion.steps.call import Call, predict
 
@@ -41,9 +42,9 @@ def measure_size(scene: Scene, size: str, threads: int) -> list[Figure]:
             "ours": scene.clock.timed(lambda _: [predict([call], lanes) for _ in range(calls)])
         }
         for dtype in (torch.float32, torch.bfloat16):
-            ways[name_of(dtype)] = scene.clock.timed(make_stock(scene, size, dtype, calls))
+            ways[name_of_dtype(dtype)] = scene.clock.timed(make_stock(scene, size, dtype, calls))
         times = take_turns(ways, scene.pairs)
-        ours = name_of(base.dtype)
+        ours = name_of_dtype(base.dtype)
     figures = []
     on = "one thread" if threads == 1 else f"{threads} threads"
     for stock in ("float32", "bfloat16"):
@@ -86,8 +87,3 @@ def make_sample(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor,
     """Two rows of noise for a picture of 256 pixels, and a timestep."""
     sample = torch.randn(1, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     return torch.cat([sample] * 2).to(device, dtype), torch.tensor(500.0, device=device)
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """For example "float32"."""
-    return str(dtype).removeprefix("torch.")
