@@ -192,7 +192,7 @@ class PipelineManager:
             model=built.engine.drawn_with if built and built.is_started else self.model.title,
             device=str(built.device) if built else "cpu",
             device_name=built.device_name if built else f"{platform.machine()} CPU",
-            dtype=str(built.components.dtype).removeprefix("torch.") if built else "",
+            dtype=built.dtype_name if built else "",
             memory=built.components.memory.mode if built else "full",
             components=built.components.loaded() if built else (),
             queued=queued + self._downloads.count(),

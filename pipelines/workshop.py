@@ -12,7 +12,7 @@ import diffusers
 import transformers
 
 from pipelines.components.cache import ComponentCache
-from pipelines.components.device import choose_device, choose_dtype, name_of_device
+from pipelines.components.device import choose_device, choose_dtype, name_of_device, name_of_dtype
 from pipelines.components.hub import find
 from pipelines.components.library import Library
 from pipelines.components.loading import read_scheduler_config
@@ -73,6 +73,11 @@ class Workshop:
     def device_name(self) -> str:
         """What a person calls the device."""
         return name_of_device(self.device)
+
+    @property
+    def dtype_name(self) -> str:
+        """What it draws in, for example "float32"."""
+        return name_of_dtype(self.components.dtype)
 
     @property
     def is_started(self) -> bool:
