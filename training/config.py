@@ -96,7 +96,7 @@ class Phase:
 class BaseConfig(DiffusionConfig):
     """The base UNet with its text encoders, trained in phases: half size, full size, then every bucket.
 
-    The defaults are about three hours of two CPU cores. On a GPU: `batch_scale=16`, `length=8`, `uses_per_picture=20`.
+    The defaults are about five hours of two CPU cores. On a GPU: `batch_scale=16`, `length=8`, `uses_per_picture=20`.
     """
 
     minutes: float = 1e6

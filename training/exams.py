@@ -163,7 +163,7 @@ def two_subjects_exam(config: Config, count: int) -> Exam:
 
 
 def colours_exam(config: Config, count: int) -> Exam:
-    """A subject's colour beside another one's background; half of the paintings were never seen in training."""
+    """A subject's colour beside another one's background; some of the paintings were never seen in training."""
     rng = np.random.default_rng((config.evaluate.seed, 4))
     percent = config.data.held_out_colours_percent
     wanted: list[tuple[str, Background, str]] = []

@@ -31,24 +31,30 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 def share_interval(answers: Sequence[Sequence[bool]]) -> tuple[float, float]:
     """Interval of the share of right answers, 0..1: (seeds, prompts), the seeds of a prompt being kept together.
 
-    Where all answers agree a bootstrap would claim certainty; Wilson's interval of the prompts stands in.
+    Near 0 and 1 a bootstrap claims too much; where every prompt agrees with itself Wilson's interval holds as well, and
+    the wider end of the two is taken.
     """
     by_prompt = np.asarray(answers, np.float64).mean(0)
-    share = float(by_prompt.mean()) if len(by_prompt) else 0.0
-    if share in (0.0, 1.0):
-        return wilson(share, len(by_prompt))
-    return mean_interval(by_prompt.tolist())
+    if not len(by_prompt):
+        return wilson(0.0, 0)
+    return _bounds(by_prompt.tolist(), set(by_prompt.tolist()) <= {0.0, 1.0})
+
+
+def _bounds(values: Sequence[float], are_answers: bool) -> tuple[float, float]:
+    low, high = mean_interval(values)
+    if not are_answers:
+        return low, high
+    wilson_low, wilson_high = wilson(float(np.mean(values)), len(values))
+    return min(low, wilson_low), max(high, wilson_high)
 
 
 def estimate(name: str, values: Sequence[float], digits: int = 1, scale: float = 1.0) -> dict[str, float | list[float]]:
     """Return the mean of values, one for each prompt, as figure `name`, and its interval as `name_interval`.
 
-    Where all are 0 or all are 1 they are taken for answers that agree, see `share_interval`.
+    Where all are 0 or 1 they are taken for answers, see `share_interval`.
     """
-    mean = float(np.mean(values))
-    agreed = mean in (0.0, 1.0) and len(set(values)) == 1
-    low, high = wilson(mean, len(values)) if agreed else mean_interval(values)
+    low, high = _bounds(values, set(values) <= {0.0, 1.0})
     return {
-        name: round(mean * scale, digits),
+        name: round(float(np.mean(values)) * scale, digits),
         f"{name}_interval": [round(low * scale, digits), round(high * scale, digits)],
     }

@@ -12,22 +12,24 @@ from diffusers import StableDiffusionXLPipeline
 
 from training.bench import Bench, Figures, Measured
 from training.exams import held_out_prompts, plain_prompt
+from training.lanes import Lanes
 from training.sampling import call_in_lanes, sample, to_pixels
 
 TIMED = 5
+CORES = (1, 2)
 
 
 def measure_time(bench: Bench) -> Measured:
-    """Seconds of one picture in bf16, by one thread or by all, whichever is faster: the best of five after a warm-up.
+    """Seconds of one picture in bf16 on a CPU, by one thread or two, the faster: the best of five after a warm-up.
 
     A small model's calls are so short that waking a second thread may cost more than it does.
     """
-    low_base = load_low(bench)
+    low_base = load_on_cpu(bench, torch.bfloat16)
     prompt = [plain_prompt(*pair) for pair in held_out_prompts(bench.config, 1)]
     steps, guidance = bench.config.evaluate.num_inference_steps, bench.config.evaluate.guidance_scale
     threads = torch.get_num_threads()
     found = []
-    for count in {1, threads}:
+    for count in CORES:
         torch.set_num_threads(count)
         sample(low_base, prompt, 0, 2, autocast=False)
         for repeat in range(TIMED):
@@ -42,23 +44,24 @@ def measure_time(bench: Bench) -> Measured:
     )
 
 
-def load_low(bench: Bench) -> StableDiffusionXLPipeline:
-    """Load the base again with its weights in bf16."""
-    pipeline = StableDiffusionXLPipeline.from_pretrained(bench.model, dtype=torch.bfloat16).to(bench.base.device)
+def load_on_cpu(bench: Bench, dtype: torch.dtype) -> StableDiffusionXLPipeline:
+    """Load the base again, on the CPU."""
+    pipeline = StableDiffusionXLPipeline.from_pretrained(bench.model, dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def measure_precision(bench: Bench) -> Measured:
-    """Mean and largest mean difference of pictures in fp32 and in bf16, in grey levels."""
+    """Mean and largest mean difference of pictures in fp32 and in bf16 on a CPU, in grey levels."""
     pairs = held_out_prompts(bench.config, bench.config.evaluate.pictures_of_a_series, seed=13)
     prompts = [plain_prompt(*pair) for pair in pairs]
-    full = bench.draw("fp32", prompts, autocast=False)
-    low_base = load_low(bench)
     rows, seeds = {"prompt": prompts}, bench.seeds(len(prompts))
-    batches = call_in_lanes(low_base, bench.lanes, rows, seeds, autocast=False, **bench.common)
-    low = np.concatenate([to_pixels(batch) for batch in batches])
-    differences = np.abs(full.astype(float) - low).mean((1, 2, 3))
+    drawn = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        pipeline, lanes = load_on_cpu(bench, dtype), Lanes(torch.device("cpu"))
+        batches = call_in_lanes(pipeline, lanes, rows, seeds, autocast=False, **bench.common)
+        drawn[dtype] = np.concatenate([to_pixels(batch) for batch in batches]).astype(float)
+    differences = np.abs(drawn[torch.float32] - drawn[torch.bfloat16]).mean((1, 2, 3))
     return Measured(
         {
             "bf16_difference": round(float(differences.mean()), 2),

@@ -47,9 +47,12 @@ def _profiles() -> NDArray[np.float32]:
 
 
 def name_background(pixels: Pixels) -> Background:
-    """Name the background whose own border is nearest to the picture's."""
-    distances = np.abs(_profiles() - border_profile(pixels)).mean((1, 2))
-    return BACKGROUNDS[int(np.argmin(distances))]
+    """Name the background whose own border is nearest to the picture's; checks may begin with either of their tiles."""
+    profile = border_profile(pixels)
+    exchanged = np.concatenate([profile[BANDS:], profile[:BANDS]])  # left and right begin with different tiles
+    straight, shifted = (np.abs(_profiles() - one).mean((1, 2)) for one in (profile, exchanged))
+    is_checked = np.array([background.kind == "checked" for background in BACKGROUNDS])
+    return BACKGROUNDS[int(np.argmin(np.where(is_checked, np.minimum(straight, shifted), straight)))]
 
 
 def colour_share(pixels: Pixels, colour: tuple[int, int, int]) -> float:

@@ -39,10 +39,15 @@ def has_style(pixels: Pixels, style: Style, background: Background, sharp: float
 
 
 def can_show(style: Style, subject: str, background: Background) -> bool:
-    """Say whether a style changes this picture at all: grey ones stay as they are in black and white."""
+    """Say whether a style changes this picture at all: grey ones stay as they are in black and white.
+
+    A poster's frame is nearly white, and cannot be told from a white background.
+    """
     greys = ("white", "gray", "black")
     if style == "black and white":
         return background.name not in greys
+    if style == "poster":
+        return background.name != "white"
     return style not in ("sepia", "silhouette") or SUBJECTS[subject].colour not in greys
 
 

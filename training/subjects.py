@@ -111,7 +111,7 @@ BACKGROUNDS: tuple[Background, ...] = (
 
 
 def is_held_out(subject: str, background: Background, percent: int) -> bool:
-    """Say whether this pair is kept out of all training; a hash of the pair, so it never depends on an order."""
+    """Say whether base and refiner never see this pair; a hash of the pair, so it never depends on an order."""
     return zlib.crc32(f"{subject}|{background.kind}|{background.name}".encode()) % 100 < percent
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from training.card import EXAMS, write_card
 from training.intervals import estimate, mean_interval, share_interval, wilson
+from training.subjects import STYLES
 from training.verdicts import AIMS, NOT_MEASURED, is_monotone, judge_aims, show
 
 
@@ -42,12 +43,18 @@ def test_the_mean_of_scattered_values_lies_in_its_interval() -> None:
     assert estimate("cats", [1.0] * 40, scale=100) == {"cats": 100.0, "cats_interval": [91.2, 100.0]}
 
 
+@pytest.mark.parametrize("count", [10, 40, 200])
+def test_an_error_more_never_raises_the_lower_bound(count: int) -> None:
+    lows = [estimate("cats", [0.0] * wrong + [1.0] * (count - wrong), 3)["cats_interval"] for wrong in range(6)]
+    assert lows == sorted(lows, reverse=True)
+
+
 def test_a_series_must_rise_and_may_hesitate_only_within_the_tolerance() -> None:
-    assert is_monotone([1, 2, 1.95, 3], 0.1)
-    assert not is_monotone([1, 2, 1.8, 3], 0.1)
-    assert not is_monotone([1, 1.01, 1.02], 0.1)
-    assert is_monotone([3, 2, 1], 0.1, rising=False)
-    assert not is_monotone([1, 2, 3], 0.1, rising=False)
+    assert is_monotone([1, 2, 1.95, 3], 2, 0.1)
+    assert not is_monotone([1, 2, 1.8, 3], 1, 0.1)
+    assert not is_monotone([1, 1.5, 1.9], 1, 0.1)
+    assert is_monotone([3, 2, 1], 1, 0.1, rising=False)
+    assert not is_monotone([1, 2, 3], 1, 0.1, rising=False)
 
 
 def test_what_was_not_measured_is_not_met() -> None:
@@ -58,12 +65,42 @@ def test_what_was_not_measured_is_not_met() -> None:
 
 
 def test_aims_are_met_on_the_right_side_of_their_rule() -> None:
-    good = {"background_percent": 98.0, "guidance_gain": 4.0, "guidance_gain_interval": [0.5, 7.0], "megabytes": 39.9}
-    bad = {"background_percent": 97.9, "guidance_gain": 4.0, "guidance_gain_interval": [-0.5, 7.0], "megabytes": 41.0}
+    good = {
+        "background_percent": 98.0,
+        "guidance_both_gain": 4.0,
+        "guidance_both_gain_interval": [0.5, 7.0],
+        "megabytes": 39.9,
+    }
+    bad = {
+        "background_percent": 97.9,
+        "guidance_both_gain": 4.0,
+        "guidance_both_gain_interval": [-0.5, 7.0],
+        "megabytes": 41.0,
+    }
     crop = {"crop_left_moves": -0.2, "crop_left_moves_interval": [-0.25, -0.15]}
     assert sum(verdict.met for verdict in judge_aims(good)) == 3
     assert sum(verdict.met for verdict in judge_aims(bad)) == 0
     assert sum(verdict.met for verdict in judge_aims(crop)) == 1
+
+
+def test_one_style_that_is_never_drawn_is_not_hidden_by_the_others() -> None:
+    figures = {f"{style.replace(' ', '_')}_percent": 100.0 for style in STYLES}
+    assert [verdict.met for verdict in judge_aims(figures)].count(True) == 1
+    verdict = next(one for one in judge_aims(figures | {"pixel_art_percent": 0.0}) if "least" in one.aim)
+    assert not verdict.met
+    assert "pixel art" in verdict.found
+
+
+def test_guidance_must_gain_unless_nothing_is_left_to_gain() -> None:
+    def is_met(before: float, gain: float) -> bool:
+        figures = {"guidance_1_subject_percent": before, "guidance_subject_gain": gain}
+        figures["guidance_subject_gain_interval"] = [gain - 1, gain + 1]
+        return any(verdict.met for verdict in judge_aims(figures))
+
+    assert is_met(90, 3)
+    assert is_met(99, 0)
+    assert not is_met(97, 0.5)
+    assert not is_met(99, -0.5)
 
 
 def test_a_card_names_every_aim_and_exam_also_before_all_is_measured(tmp_path: Path) -> None:

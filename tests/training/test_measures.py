@@ -25,6 +25,12 @@ def test_the_border_names_every_background_also_when_it_varies() -> None:
         assert name_background(picture) == background
 
 
+@pytest.mark.parametrize("background", [background for background in BACKGROUNDS if background.kind == "checked"])
+def test_checks_may_begin_with_either_tile(background: Background) -> None:
+    picture = draw(Layout(*NATIVE, background, ()), Path())
+    assert name_background(np.roll(picture, NATIVE[0] // 8, axis=1)) == background
+
+
 @pytest.mark.parametrize("subject", ["fox", "car", "key"])
 def test_sizes_and_sides_are_measured_on_composed_pictures(sprites: Path, subject: str) -> None:
     for size, word in {0.46: "small", 0.7: "", 0.92: "large"}.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -31,7 +32,7 @@ from training.layouts import (
 from training.measures import centre, sharpness, subject_mask
 from training.networks import make_vae
 from training.pictures import Layout, Painter, draw
-from training.refiner import aesthetic_scores
+from training.refiner import aesthetic_scores, scored_pool
 from training.styles import reduce_resolution
 from training.subjects import (
     BACKGROUNDS,
@@ -61,6 +62,24 @@ def test_held_out_pairs_never_come_out_of_the_training_sampler(mix: str) -> None
     assert not any(is_colour_held_out(placement.subject, placement.colour, HELD_OUT.colours) for placement in painted)
     assert {placement.subject for placement, _ in placed} == set(SUBJECTS)
     assert {background for _, background in placed} == set(BACKGROUNDS)
+
+
+def test_the_refiner_never_sees_held_out_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Layout] = []
+
+    class Recorder:
+        def draw(self, layouts: list[Layout]) -> torch.Tensor:
+            seen.extend(layouts)
+            return torch.rand(len(layouts), 3, 16, 16)
+
+    monkeypatch.setattr("training.refiner.encode_pictures", lambda vae, pictures: torch.zeros(len(pictures), 4, 2, 2))
+    tokens = torch.zeros(16, 1, 77)
+    monkeypatch.setattr("training.refiner.caption_tokens", lambda *rest: (tokens, tokens))
+    encoders = cast(Encoders, SimpleNamespace(painter=Recorder(), vae=None, tokenizers=()))
+    scored_pool(Config(), *NATIVE, 1600, encoders, tmp_path / "pool.pt")
+    assert len(seen) >= 1600
+    pairs = [(placement.subject, layout.background) for layout in seen for placement in layout.placements]
+    assert not any(is_held_out(*pair, Config().data.held_out_percent) for pair in pairs)
 
 
 def test_the_vocabulary_is_as_wide_as_promised() -> None:
@@ -151,7 +170,7 @@ def test_a_softened_picture_scores_lower_than_a_sharp_one(sprites: Path) -> None
     rng = np.random.default_rng(0)
     sharp = Painter(sprites).draw([canonical_single("castle", BLUE)])
     assert aesthetic_scores(sharp, sharp, rng)[0] >= 6.0
-    assert aesthetic_scores(reduce_resolution(sharp, 0.15), sharp, rng)[0] < 5.4
+    assert aesthetic_scores(reduce_resolution(sharp, 0.15), sharp, rng)[0] < 2.5
 
 
 def test_the_autoencoder_starts_near_the_identity(sprites: Path) -> None:
