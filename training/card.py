@@ -110,6 +110,7 @@ The edge judge names subjects. It sees grey-scale edges only, is trained on comp
 - Three or more subjects were not trained.
 - What a prompt leaves unsaid is the middle. To paint something into the empty half of a picture, say "on the right":
   "a cat" alone becomes the half of a cat that stands in the middle.
+- A silhouette on a black background, which would have to be white, mostly fails.
 - A negative prompt that names any background takes the unasked one away, whether it names its colour or another.
 - Fine detail is limited by the autoencoder.
 - Guidance far above 5 (12, say) brings noise and over-saturates.

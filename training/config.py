@@ -75,6 +75,7 @@ class DiffusionConfig:
     ema_decay: float = 0.999
     drop_to_zeros: float = 0.07
     drop_to_empty: float = 0.03
+    foreign_captions: float = 0.0
     captions_per_picture: int = 6
     sheet_samples: int = 10_000
     save_minutes: float = 4.0
@@ -145,7 +146,7 @@ class RefinerConfig(DiffusionConfig):
     """The refiner: same VAE and second text encoder, low noise only, aesthetic score in place of the target size."""
 
     minutes: float = 1e6
-    samples: int = 120_000
+    samples: int = 165_000
     learning_rate: float = 9e-4
     channels: tuple[int, ...] = (48, 96, 128)
     max_timestep: int = 200
@@ -155,6 +156,7 @@ class RefinerConfig(DiffusionConfig):
     offset_noise: float = 0.0
     drop_to_zeros: float = 0.0
     drop_to_empty: float = 0.1
+    foreign_captions: float = 0.6
     pictures: int = 6000
     blurred_share: float = 0.35
 

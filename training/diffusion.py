@@ -200,6 +200,8 @@ class Trainer:
         to_zeros = draw < settings.drop_to_zeros
         to_empty = ~to_zeros & (draw < settings.drop_to_zeros + settings.drop_to_empty)
         tokens_1[to_empty], tokens_2[to_empty] = self.empty_tokens
+        is_foreign = draw >= 1 - settings.foreign_captions
+        tokens_1[is_foreign], tokens_2[is_foreign] = (tokens.roll(1, 0)[is_foreign] for tokens in (tokens_1, tokens_2))
         condition = Condition(
             tokens_1.to(self.device),
             tokens_2.to(self.device),
