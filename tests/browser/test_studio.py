@@ -82,7 +82,7 @@ def test_a_prompt_becomes_a_picture_and_its_facts(page: Page) -> None:
 def test_an_example_draws_with_one_click(page: Page) -> None:
     page.locator(".card:visible").first.click()
     expect(visible(page, ".sentence")).to_contain_text("Done in", timeout=60_000)
-    assert visible(page, ".prompt textarea").input_value() == PROMPT
+    assert visible(page, ".prompt textarea").input_value() == "a fox in the snow"
 
 
 def test_while_it_draws_there_is_a_preview_and_a_line_and_stop_ends_it(page: Page) -> None:

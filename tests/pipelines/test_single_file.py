@@ -104,7 +104,7 @@ def test_both_layouts_load_to_equal_tensors(
 ) -> None:
     found = load_single_file_part(part, files[kind], torch.float32, configs)
     expected = from_folder(folders[kind], part)
-    assert type(found) is type(expected)
+    assert isinstance(found, type(expected))
     assert_same_weights(found, expected)
     assert not found.training
     assert not any(weight.requires_grad for weight in found.parameters())

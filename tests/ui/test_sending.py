@@ -99,8 +99,8 @@ def test_a_card_says_that_its_picture_becomes_something_else(manager: FakeManage
     for tab in TABS:
         with gr.Blocks():
             labels[tab.task] = build_examples(Fields(tab.request_class, manager))[0][0].value  # type: ignore[arg-type]
-    assert labels["text_to_image"] == "a fox on a blue background"
-    assert labels["image_to_image"] == "→ a cat on a blue background"
+    assert labels["text_to_image"] == "a fox in the snow"
+    assert labels["image_to_image"] == "→ a cat in the snow"
 
 
 def test_examples_are_small_enough_for_a_page() -> None:
