@@ -57,6 +57,8 @@ class Bench:
     model: Path
     folder: Path
     weights: str
+    """Hash of the base: what its pictures depend on."""
+    refiner_weights: str
     lanes: Lanes
 
     @property
@@ -88,7 +90,8 @@ class Bench:
     ) -> Pixels:
         """Draw with any pipeline of the model."""
         settings = {**self.common, **settings}
-        asked = (type(pipeline).__name__, pipeline is self.refiner, dict(rows), list(seeds), settings)
+        refiner = pipeline is self.refiner and self.refiner_weights
+        asked = (type(pipeline).__name__, refiner, dict(rows), list(seeds), settings)
 
         def make() -> Pixels:
             batches = call_in_lanes(pipeline, self.lanes, rows, seeds, **settings)
@@ -151,10 +154,10 @@ def fingerprint(value: object) -> str:
 
 
 def hash_weights(model: Path) -> str:
-    """Hash what decides a model's pictures: weights, configs and tokenizers of its parts."""
+    """Hash what decides a base's pictures, or a refiner's: weights, configs and tokenizers of its parts."""
     digest = hashlib.sha256()
     for path in sorted(model.rglob("*")):
-        if path.is_file() and path.parent != model and path.parent.name != "tiny":
+        if path.is_file() and path.parent != model and path.relative_to(model).parts[0] not in ("refiner", "tiny"):
             digest.update(path.relative_to(model).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -174,4 +177,5 @@ def load_bench(model: Path, judges: Judges, config: Config, folder: Path, device
     ).to(device)
     for pipeline in (base, refiner):
         pipeline.set_progress_bar_config(disable=True)
-    return Bench(base, refiner, judges, config, model, folder, hash_weights(model), Lanes(device))
+    hashes = hash_weights(model), hash_weights(model / "refiner")
+    return Bench(base, refiner, judges, config, model, folder, *hashes, Lanes(device))

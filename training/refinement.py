@@ -75,7 +75,8 @@ def _switched(bench: Bench, prompts: list[str]) -> Pixels:
         finished = call_in_lanes(bench.refiner, bench.lanes, rows, seeds, **bench.common, **LAST_STEPS)
         return np.concatenate([to_pixels(batch) for batch in finished])
 
-    return bench.keep("refiner-switched", (prompts, list(seeds), bench.common, SWITCH), make)
+    asked = (prompts, list(seeds), bench.common, SWITCH, bench.refiner_weights)
+    return bench.keep("refiner-switched", asked, make)
 
 
 def _rest(prompts: list[str], latents: torch.Tensor) -> dict[str, Any]:

@@ -29,7 +29,9 @@ class Counted:
 
 def make_bench(folder: Path, weights: str) -> Bench:
     nothing = cast(Any, None)
-    return Bench(nothing, nothing, cast(Judges, None), Config(), Path(), folder, weights, Lanes(torch.device("cpu")))
+    return Bench(
+        nothing, nothing, cast(Judges, None), Config(), Path(), folder, weights, "", Lanes(torch.device("cpu"))
+    )
 
 
 def test_pictures_are_kept_until_question_or_weights_change(tmp_path: Path) -> None:
