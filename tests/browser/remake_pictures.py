@@ -60,12 +60,12 @@ def draw_four(browser: Browser, address: str) -> None:
     page.locator(".numerals").locator("visible=true").get_by_text("4", exact=True).click()
     page.locator(".section-seed:visible > .label-wrap").click()
     page.locator(".section-seed input:visible").fill(str(SEED))
-    page.locator(".prompt:visible textarea").fill("a penguin on a pink background")
+    page.locator(".prompt:visible textarea").fill("a unicorn on a purple gradient background")
     page.locator("button.generate:visible").click()
     page.locator(".facts:visible").wait_for(timeout=120_000)
     page.locator(".section-seed:visible > .label-wrap").click()
     page.mouse.move(900, 870)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(6000)  # until the queue says that nothing runs
     page.locator(".section-presets:visible").scroll_into_view_if_needed()
     page.screenshot(path=PROJECT / "docs" / "screenshot.png")
 
