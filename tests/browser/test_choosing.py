@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from tests.browser.test_studio import generate, open_tab, set_steps, visible
 
 OWN = "Studio demo · 256 px"
-PRECISION = re.compile(r"\bb?float(16|32)\b")
+PRECISION = re.compile("float(16|32)")
 
 
 def choose_model(page: Page, title: str) -> None:
