@@ -11,6 +11,9 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: its threads would busy-wait against the browser's
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault(  # a hundred ports for each worker: two must not find the same one free at once
+    "GRADIO_SERVER_PORT", str(7860 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+)
 
 from pipelines.schema.settings import Settings
 
