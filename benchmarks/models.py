@@ -14,8 +14,6 @@ from pipelines.schema.models import load_catalogue
 SIZES = ("tiny", "mid-size")
 CHANNELS = (96, 160, 320)
 HEADS = (3, 5, 10)
-LAYERS = (1, 2, 4)
-"""Transformer layers of each block; SDXL has 1, 2 and 10, none of them used in its first block."""
 WIDTHS = {"text_encoder": 768, "text_encoder_2": 1280}
 """Of one token's embedding: together the 2048 that SDXL's cross-attention reads."""
 SIDE = 32
@@ -28,18 +26,17 @@ def tiny_source() -> Path:
 
 
 def mid_size_config() -> dict[str, Any]:
-    """SDXL's UNet with a quarter of its channels and fewer layers; block types, context and sizes are SDXL's own."""
+    """SDXL's UNet with a quarter of its channels; layers, block types, context and sizes are SDXL's own."""
     config: Any = UNet2DConditionModel.load_config(CONFIGS / "base", subfolder="unet")
     return config | {
         "block_out_channels": CHANNELS,
         "attention_head_dim": HEADS,
-        "transformer_layers_per_block": LAYERS,
         "sample_size": SIDE,
     }
 
 
 def write_mid_size(target: Path) -> Path:
-    """A diffusers folder of random weights, with the embedded model's VAE and words. 0.3 GB, in some seconds."""
+    """A diffusers folder of random weights, with the embedded model's VAE and words. 0.5 GB, in some seconds."""
     demo = tiny_source()
     shutil.copytree(demo, target, ignore=shutil.ignore_patterns("refiner", "unet", "text_encoder*", "*.png", "*.md"))
     with torch.random.fork_rng():

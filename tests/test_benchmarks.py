@@ -131,7 +131,7 @@ def test_the_model_of_middle_size_is_sdxl_with_fewer_channels() -> None:
     assert unet.config.block_out_channels == (96, 160, 320)
     assert unet.config.cross_attention_dim == 2048
     assert unet.config.down_block_types == ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]
-    assert len(counts.projections(unet)) == 68
+    assert len(counts.projections(unet)) == counts.TRUE_SIZE_CALLS
 
 
 def test_time_beside_the_unet_leaves_out_waiting_and_what_lies_between_runs() -> None:
