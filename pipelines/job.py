@@ -10,12 +10,16 @@ from pipelines.schema.errors import Cancelled
 from pipelines.schema.events import FINAL_EVENTS, Done, Event, Failed, Loading, Queued, Result, Step, Stopped
 from pipelines.schema.requests import GenerationRequest
 
+STEP_SECONDS = 0.15
+"""After a step a listener hears of steps without a preview so much later: more is not seen, and each that a listener is
+woken for keeps the device's thread waiting."""
+
 
 class Job:
     """One request on its way. The engine posts events; any thread may listen, wait or cancel.
 
     A listener that falls behind finds only the newest step and queue position, so that a slow browser
-    costs no memory; an event of another kind is never dropped.
+    costs no memory; an event of another kind is never dropped. Nor does it hear of every step where they are fast.
     """
 
     def __init__(self, request: GenerationRequest, owner: str) -> None:
@@ -25,7 +29,10 @@ class Job:
         """Whoever shares the device fairly with others: a visitor as the interface tells them apart, or ""."""
         self._unread: deque[Event] = deque()
         self._last: Event | None = None
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._news = threading.Condition(lock)
+        """The same without steps that show no preview."""
         self._started = False
         self._cancelled = False
         self._at_end: list[Callable[[], None]] = []
@@ -85,6 +92,8 @@ class Job:
             self._unread.append(event)
             self._last = event
             self._changed.notify_all()
+            if _is_news(event):
+                self._news.notify_all()
             if not self.is_finished:
                 return
             actions, self._at_end = self._at_end, []
@@ -93,8 +102,11 @@ class Job:
 
     def events(self) -> Iterator[Event]:
         """The stream for one listener: blocks until something happens, ends with the last event."""
+        event: Event | None = None
         while True:
             with self._changed:
+                if isinstance(event, Step):
+                    self._news.wait_for(lambda: any(map(_is_news, self._unread)) or self.is_finished, STEP_SECONDS)
                 self._changed.wait_for(lambda: self._unread or self.is_finished)
                 if not self._unread:
                     return
@@ -103,14 +115,19 @@ class Job:
 
     def result(self, timeout: float | None = None) -> Result:
         """Waits for the end; raises the job's `PipelineError`, or `TimeoutError` after `timeout` seconds."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self.is_finished, timeout):
+        with self._news:
+            if not self._news.wait_for(lambda: self.is_finished, timeout):
                 raise TimeoutError(f"no result within {timeout} s")
         if isinstance(self._last, Done):
             return self._last.result
         if isinstance(self._last, Failed):
             raise self._last.error
         raise Cancelled("the job was stopped")
+
+
+def _is_news(event: Event) -> bool:
+    """Whether whoever waits is to hear of it at once."""
+    return not isinstance(event, Step) or event.preview is not None
 
 
 def _keep_preview(event: Step | Queued, superseded: Event | None) -> Event:

@@ -1,7 +1,6 @@
 """From Generate to the finished picture: one run of a tab, told to its stage."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,6 @@ from ui.stage import Stage, Update
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
-
-PAUSE_SECONDS = 0.15
-"""Steps that follow each other faster are not all shown."""
 
 
 def make_runner(
@@ -56,7 +52,7 @@ async def follow(job: Job, stage: Stage, outcome: dict[str, Any] | None, languag
     """The job's events as stage updates, until its end; raises the error of a job that failed."""
     size = job.request.width or 1, job.request.height or 1
     yield stage.begin(job, say("status.next", language), size, language)
-    sentence, shown_at = "", 0.0
+    sentence = ""
     notices: list[str] = []
     async with aclosing(listen(job)) as events:
         async for event in events:
@@ -87,9 +83,7 @@ async def follow(job: Job, stage: Stage, outcome: dict[str, Any] | None, languag
                     preview = event.preview if isinstance(event, Step) else None
                     if preview:
                         update[stage.canvas] = show_canvas(preview, *size, language)
-                    if preview or not isinstance(event, Step) or time.monotonic() - shown_at > PAUSE_SECONDS:
-                        shown_at = time.monotonic()
-                        yield update
+                    yield update
 
 
 def _sentence(error: PipelineError, language: str) -> str:

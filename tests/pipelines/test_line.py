@@ -3,14 +3,16 @@
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
+from pipelines import job as job_module
 from pipelines.job import Job
 from pipelines.line import Drawing, Line, Turn
 from pipelines.prompts.drawing import Draw
-from pipelines.schema.errors import QueueFull, RunError
-from pipelines.schema.events import Failed, Queued, Saving, Step, Stopped
+from pipelines.schema.errors import Cancelled, QueueFull, RunError
+from pipelines.schema.events import Event, Failed, Queued, Saving, Step, Stopped
 from pipelines.schema.models import ModelEntry, Selection
 from pipelines.schema.requests import TextToImageRequest
 
@@ -121,6 +123,62 @@ def test_the_preview_of_a_step_nobody_read_goes_on_with_the_next() -> None:
     job.post(make_step(1, preview=b"picture"))
     job.post(make_step(2))
     assert next(job.events()) == make_step(2, preview=b"picture")
+
+
+def hear(job: Job, *events: Event, within: float) -> list[Event]:
+    """What a listener who has just read a step hears of `events`, which come while it waits."""
+    job.post(make_step(1))
+    stream = job.events()
+    next(stream)
+    heard: list[Event] = []
+    listener = threading.Thread(target=lambda: heard.append(next(stream)), daemon=True)
+    listener.start()
+    for event in events:
+        time.sleep(0.02)
+        job.post(event)
+    listener.join(within)
+    return heard
+
+
+def test_fast_steps_do_not_wake_a_listener_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "STEP_SECONDS", 30.0)
+    assert hear(make_job(), make_step(2), make_step(3), within=0.1) == []
+    monkeypatch.setattr(job_module, "STEP_SECONDS", 0.1)
+    assert hear(make_job(), make_step(2), make_step(3), within=5) == [make_step(3)], "later, without another event"
+
+
+@pytest.mark.parametrize("news", [make_step(3, preview=b"picture"), Queued(1), Stopped()])
+def test_whatever_else_is_heard_at_once(monkeypatch: pytest.MonkeyPatch, news: Event) -> None:
+    monkeypatch.setattr(job_module, "STEP_SECONDS", 30.0)
+    assert hear(make_job(), news, within=5) == [news]
+    [step] = hear(make_job(), make_step(2), news, within=5)
+    assert step == (news if isinstance(news, Step) else make_step(2)), "in their order"
+
+
+def test_who_waits_for_the_end_is_not_woken_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, looks = make_job(), 0
+
+    def look(self: Job) -> bool:
+        nonlocal looks
+        looks += threading.current_thread() is waiting
+        return isinstance(self._last, Stopped)
+
+    def wait() -> None:
+        with suppress(Cancelled):
+            job.result(30)
+
+    monkeypatch.setattr(Job, "is_finished", property(look))
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    while not job._news._waiters:
+        time.sleep(0.01)
+    for index in range(1, 20):
+        job.post(make_step(index))
+    time.sleep(0.05)
+    assert looks == 1
+    job.stop()
+    waiting.join(5)
+    assert not waiting.is_alive()
 
 
 def test_a_stream_that_has_ended_does_not_block_a_late_listener() -> None:
