@@ -6,7 +6,6 @@ What else a job needs, and what becomes of one whose piece fails, is its caller'
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from PIL import Image
@@ -52,13 +51,17 @@ class Rounds:
 
     def take(self, turns: Sequence[Turn]) -> None:
         """One piece of each job's work; steps that gain by it are taken together, with those of guests."""
-        hosts = [turn for turn in turns if self._is_at_step(turn)]
+        running = self.line.running()
+        if len(running) == 1:  # nobody to go with
+            self._guard(turns[0], None)
+            return
+        hosts = [turn for turn in turns if _is_at_step(turn)]
         for turn in turns:
             if turn not in hosts:
                 self._guard(turn, None)
         area = max((most_area(turn.selection.model) for turn in hosts), default=0)
         seats = self._find_seats(hosts)
-        guests = [turn for turn in self.line.running() if turn not in turns] if seats else []
+        guests = [turn for turn in running if turn not in turns] if seats else []
         companies = self.companies.form(seats, self._find_seats(guests, are_guests=True), area)
         seats.clear()
         while companies:
@@ -73,19 +76,12 @@ class Rounds:
         if self.lanes is not None:
             self.lanes.close()
 
-    def _is_at_step(self, turn: Turn) -> bool:
-        """Whether nothing but a step is to be done for the job."""
-        work: Work | None = turn.work
-        if work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None:
-            return False
-        return self.components.holds(work.run.locate()[0].expert)
-
     def _find_seats(self, turns: Sequence[Turn], *, are_guests: bool = False) -> list[Seat]:
         """What each job asks of its UNet next; one that cannot ask is looked after alone, a guest in its own turn."""
         seats: list[Seat] = []
         for turn in turns:
             is_asked = False
-            if self._is_at_step(turn):  # still: another's piece may have dropped its weights
+            if _is_at_step(turn) and self.components.holds(turn.work.run.locate()[0].expert):
                 try:
                     seats.append(self._seat(turn))
                     is_asked = True
@@ -96,8 +92,8 @@ class Rounds:
         return seats
 
     def _seat(self, turn: Turn) -> Seat:
-        run = cast(Work, turn.work).run
-        call, expert = run.ask(), run.locate()[0].expert
+        work: Work = turn.work
+        call, expert = work.run.ask(), work.run.locate()[0].expert
         kind = (call.kind, turn.selection.adapters(expert.name))
         height, width = call.sample.shape[-2:]
         return Seat((turn, call), turn.job.owner, kind, len(call.sample), height * width)
@@ -131,7 +127,8 @@ class Rounds:
 
     def _predict(self, turn: Turn, calls: Sequence[Call], kind: Hashable) -> list[torch.Tensor]:
         """The UNet's answers to calls of jobs with the adapters of `turn`."""
-        expert = cast(Work, turn.work).run.locate()[0].expert
+        work: Work = turn.work
+        expert = work.run.locate()[0].expert
         self.components.use_adapters(expert, turn.selection, turn.job.report)
         memory = self.components.memory
         lanes = self.lanes if memory.mode == "full" and not memory.fp8 else None  # hooks cannot be in two calls at once
@@ -142,7 +139,14 @@ class Rounds:
         return predictions
 
 
+def _is_at_step(turn: Turn) -> bool:
+    """Whether nothing but a step is to be done for the job, if its weights are still there."""
+    work: Work | None = turn.work
+    return not (work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None)
+
+
 def _take(turn: Turn, prediction: torch.Tensor) -> None:
     """The rest of a step, and word of it."""
     work: Work = turn.work
-    turn.job.post(work.reporter.report(work.run.take(prediction)))
+    expert = work.run.take(prediction, work.reporter.wants_picture)
+    turn.job.post(work.reporter.report(expert))

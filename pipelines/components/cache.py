@@ -100,7 +100,7 @@ class ComponentCache:
     def holds(self, expert: Expert) -> bool:
         """Whether all of the expert is still what is in memory: damaged weights are dropped whoever uses them."""
         held = {id(component.module) for component in self._components.values()}
-        return all(id(module) in held for module in expert.modules.values())
+        return held.issuperset(map(id, expert.modules.values()))
 
     def use_adapters(self, expert: Expert, selection: Selection, report: Report) -> None:
         """Lets the selection's LoRAs act on the base from now on, on a refiner none; cheap when they do already."""

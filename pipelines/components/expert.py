@@ -1,6 +1,7 @@
 """One expert of SDXL: the components a UNet needs around it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class Expert:
     vae_dtype: torch.dtype
     """The VAE's own: float32 where SDXL's would overflow in float16."""
 
-    @property
+    @cached_property
     def modules(self) -> dict[str, torch.nn.Module]:
         """The parts with weights, by their name in a diffusers folder."""
         parts = {

@@ -3,19 +3,14 @@
 Shares of the steps are those of the whole run, over both experts.
 """
 
-import logging
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers import ClassifierFreeGuidance
+from diffusers.guiders.guider_utils import rescale_noise_cfg
 
 from pipelines.diffusion.schedulers import noise_level
 from pipelines.schema.requests import GenerationRequest
-
-# Every guider that is made says that guiders may change; requirements.txt holds diffusers to one minor version.
-logging.getLogger("diffusers.guiders.guider_utils").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -32,11 +27,6 @@ class GuidanceSettings:
     start: float = 0.0
     end: float = 1.0
 
-    @cached_property
-    def guider(self) -> ClassifierFreeGuidance:
-        """diffusers' own guider, whose arithmetic is that of its SDXL pipelines to the bit."""
-        return ClassifierFreeGuidance(self.scale, self.rescale, start=self.start, stop=self.end)
-
 
 def make_guidance(request: GenerationRequest) -> GuidanceSettings:
     """The guidance that a request asks for."""
@@ -51,7 +41,7 @@ def make_guidance(request: GenerationRequest) -> GuidanceSettings:
 
 def is_guided(settings: GuidanceSettings, index: int, total: int) -> bool:
     """Whether step `index`, from 0, of the run's `total` needs the negative prediction too."""
-    first, end = int(settings.start * total), int(settings.end * total)  # as the guider rounds them
+    first, end = int(settings.start * total), int(settings.end * total)  # as diffusers' guider rounds them
     return settings.scale > 1 and first <= index < end
 
 
@@ -67,7 +57,9 @@ def guide(
 
     `latents` are those of the step as the scheduler has them, before `scheduler.step`.
     """
-    guided = settings.guider.forward(positive, negative).pred
+    guided = negative + settings.scale * (positive - negative)
+    if settings.rescale > 0:
+        guided = rescale_noise_cfg(guided, positive, settings.rescale)
     if settings.thresholding_ratio == 1:
         return guided
     scaled = scheduler.scale_model_input(latents, timestep).float()

@@ -111,10 +111,15 @@ class StepReporter:
             preview=self._draw(now),
         )
 
+    @property
+    def wants_picture(self) -> bool:
+        """Whether a preview of the next step is due, and another step comes after it."""
+        is_due = time.monotonic() - self.clock.previewed >= PREVIEW_SECONDS
+        return self.preview is not None and is_due and self.run.index + 1 < self.run.total
+
     def _draw(self, now: float) -> bytes | None:
-        """The run's first picture as a small JPEG, when one is due and another step is still to come."""
-        due = now - self.clock.previewed >= PREVIEW_SECONDS and not self.run.is_done
-        if self.preview is None or self.run.predicted is None or not due:
+        """The run's first picture as a small JPEG, where the step was taken with one."""
+        if self.preview is None or self.run.predicted is None:
             return None
         self.clock.previewed = now
-        return encode_preview(self.preview.draw(self.run.predicted()[0]))
+        return encode_preview(self.preview.draw(self.run.predicted[0]))

@@ -4,7 +4,7 @@ A step is the unit of work, so that runs can take turns, stop at once and be wat
 that of diffusers' SDXL pipelines, to the bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -40,9 +40,14 @@ class Segment:
         return len(self.timesteps)
 
     @cached_property
-    def device_timesteps(self) -> torch.Tensor:
-        """The timesteps where the UNet computes, sent there once."""
-        return self.timesteps.to(self.expert.device)
+    def each_timestep(self) -> tuple[torch.Tensor, ...]:
+        """The timesteps one by one."""
+        return self.timesteps.unbind()
+
+    @cached_property
+    def device_timesteps(self) -> tuple[torch.Tensor, ...]:
+        """The same where the UNet computes, sent there once."""
+        return self.timesteps.to(self.expert.device).unbind()
 
     def forget(self) -> None:
         """Lets go of what was kept from step to step."""
@@ -90,10 +95,10 @@ class Run:
     kept: KeptArea | None = None
     index: int = 0
     """Steps done, over all segments."""
-    predicted: Callable[[], torch.Tensor] | None = field(default=None, repr=False)
-    """Computes the picture that the last step was heading for, as scaled latents; for previews."""
+    predicted: torch.Tensor | None = field(default=None, repr=False)
+    """The pictures that the last step was heading for, as scaled latents, where they are to be shown."""
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Steps of all segments together."""
         return sum(segment.steps for segment in self.segments)
@@ -122,8 +127,8 @@ class Run:
         segment, position = self.locate()
         conditioning = segment.conditioning
         guided = is_guided(conditioning.guidance, self.index, self.total)
-        sample = torch.cat([self.latents] * 2) if guided else self.latents
-        sample = segment.scheduler.scale_model_input(sample, segment.timesteps[position])
+        sample = segment.scheduler.scale_model_input(self.latents, segment.each_timestep[position])
+        sample = torch.cat([sample] * 2) if guided else sample
         if segment.extra_channels is not None:
             sample = torch.cat([sample, torch.cat([segment.extra_channels] * (2 if guided else 1))], dim=1)
         share = conditioning.share(guided, self.index + 1)
@@ -131,15 +136,19 @@ class Run:
         is_shallow = cache is not None and cache.serves(position, share)
         return Call(segment.expert.unet, sample, segment.device_timesteps[position], share, cache, is_shallow)
 
-    def take(self, noise_pred: torch.Tensor) -> str:
-        """Takes the step that the UNet has predicted, (rows, 4, h/8, w/8), and returns the name of its expert."""
+    def take(self, noise_pred: torch.Tensor, is_shown: bool = False) -> str:
+        """Takes the step that the UNet has predicted, (rows, 4, h/8, w/8), and returns the name of its expert.
+
+        `is_shown`: whether `predicted` is wanted.
+        """
         segment, position = self.locate()
-        timestep, before, scheduler = segment.timesteps[position], self.latents, segment.scheduler
+        timestep, before, scheduler = segment.each_timestep[position], self.latents, segment.scheduler
         if len(noise_pred) > len(before):
             negative, positive = noise_pred.chunk(2)
             noise_pred = guide(segment.conditioning.guidance, negative, positive, scheduler, timestep, before)
-        level = noise_level(scheduler, timestep)
-        self.predicted = lambda: predict_picture(scheduler, noise_pred, level, before)
+        self.predicted = None
+        if is_shown:
+            self.predicted = predict_picture(scheduler, noise_pred, noise_level(scheduler, timestep), before)
         options = step_options(scheduler, self.generators)
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
         is_last = position + 1 == segment.steps

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import ClassifierFreeGuidance
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import rescale_noise_cfg
 
 from pipelines.diffusion.guidance import GuidanceSettings, from_picture, guide, is_guided, threshold, to_picture
@@ -42,7 +43,7 @@ def guide_once(settings: GuidanceSettings, prediction_type: str = "epsilon") -> 
 
 def test_plain_guidance_is_that_of_diffusers_to_the_bit() -> None:
     guided, negative, positive = guide_once(GuidanceSettings(7.5))
-    assert torch.equal(guided, negative + 7.5 * (positive - negative))
+    assert torch.equal(guided, ClassifierFreeGuidance(7.5).forward(positive, negative).pred)
 
 
 def test_every_kind_is_off_by_default() -> None:
@@ -74,11 +75,11 @@ def test_rescaling_is_the_pipelines_own_to_the_bit() -> None:
 
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.2, 0.6), (0.29, 0.7), (0.5, 1.0), (0.0, 0.05)])
 def test_the_interval_is_the_guiders_own(start: float, end: float) -> None:
-    settings = GuidanceSettings(5.0, start=start, end=end)
+    settings, guider = GuidanceSettings(5.0, start=start, end=end), ClassifierFreeGuidance(5.0, start=start, stop=end)
     for total in (1, 7, 10, 100):
         for index in range(total):
-            settings.guider.set_state(index, total, torch.tensor(0))
-            assert is_guided(settings, index, total) == (settings.guider.num_conditions == 2)
+            guider.set_state(index, total, torch.tensor(0))
+            assert is_guided(settings, index, total) == (guider.num_conditions == 2)
 
 
 def test_a_scale_of_one_needs_no_second_pass() -> None:

@@ -72,9 +72,12 @@ def predict(calls: Sequence[Call], lanes: Lanes | None = None, keeps: bool = Tru
         timestep = torch.cat([call.timestep.float().expand(len(call.sample)) for call in calls])
 
     def part(start: int, end: int) -> Tensors:
-        times = timestep[start:end] if timestep.ndim else timestep
-        below = None if deep is None else deep[start:end]
-        answer = unet(sample[start:end], times, rows=rows.cut(start, end), deep=below, gives_deep=gives_deep)
+        if (start, end) == (0, len(sample)):
+            answer = unet(sample, timestep, rows=rows, deep=deep, gives_deep=gives_deep)
+        else:
+            times = timestep[start:end] if timestep.ndim else timestep
+            below = None if deep is None else deep[start:end]
+            answer = unet(sample[start:end], times, rows=rows.cut(start, end), deep=below, gives_deep=gives_deep)
         return answer if gives_deep else (answer,)
 
     prediction, *features = part(0, len(sample)) if lanes is None else lanes.run(part, len(sample), first.kind)
