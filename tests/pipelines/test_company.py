@@ -103,11 +103,24 @@ def test_but_not_where_others_would_wait_for_them(costs: Costs) -> None:
 
 
 def test_one_guest_is_tried_at_a_time_where_others_wait(costs: Costs) -> None:
-    learn(costs, lambda rows: rows, 2, 4)
+    learn(costs, lambda rows: 1 + rows / 10, 2, 4)
     turns, guests = seats("ann1", "bob"), seats("ann2", "ann3", "ann4")
     assert form(costs, turns, guests)[0] == ["ann1", "bob", "ann2"]
     learn(costs, lambda rows: rows, 6)
     assert form(costs, turns, guests)[0] == ["ann1", "bob"]
+
+
+def test_nobody_waits_for_the_trial_of_a_guest_whose_cost_can_be_told(costs: Costs) -> None:
+    learn(costs, lambda rows: rows, 2, 4)
+    assert form(costs, seats("ann1", "bob"), seats("ann2", "ann3")) == [["ann1", "bob"]]
+    assert form(costs, seats("ann1"), seats("ann2", "ann3")) == [["ann1", "ann2", "ann3"]], "alone it is tried"
+
+
+def test_what_is_expected_lies_on_the_line_of_the_two_calls_before(costs: Costs) -> None:
+    learn(costs, lambda rows: rows**2, 1)
+    assert costs.expect("a", 6) is None
+    learn(costs, lambda rows: rows**2, 2, 4, 8)
+    assert costs.expect("a", 6) == 16 + 6 * 2
 
 
 def test_a_lone_visitors_marks_on_an_accelerator_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

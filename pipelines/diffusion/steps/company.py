@@ -1,8 +1,9 @@
 """Which steps are taken together: as many as gain by it, by what calls were measured to cost.
 
 Whoever's turn it is has a right to a step in this round, alone or in company. Other jobs of the same owners may join
-where that costs the others little. What was never measured is tried, and what can only be judged by measures that are
-missing is taken apart for once, so that they are there the next time.
+where that costs the others little. What was never measured is tried, unless it is for guests and smaller calls say that
+others would wait; what can only be judged by measures that are missing is taken apart for once, so that they are there
+the next time.
 """
 
 import time
@@ -91,10 +92,14 @@ class Companies:
     def _may_join(self, hosts: Sequence[Seat], company: Sequence[Seat], guest: Seat, has_others: bool) -> bool:
         if not has_others:
             return self._gains(company, guest)
-        together = self.costs.of(guest.kind, _rows(company) + guest.rows)
+        rows = _rows(company) + guest.rows
+        together, without = self.costs.of(guest.kind, rows), self.costs.of(guest.kind, _rows(hosts))
         if together is None:  # tried from what is known on, so that others wait for one guest's trial and no more
-            return len(company) == len(hosts) or self.costs.of(guest.kind, _rows(company)) is not None
-        without = self.costs.of(guest.kind, _rows(hosts))
+            if len(company) > len(hosts) and self.costs.of(guest.kind, _rows(company)) is None:
+                return False
+            together = self.costs.expect(guest.kind, rows)
+            if together is None or without is None:
+                return True
         return without is not None and together <= (1 + GUEST_SHARE) * without
 
 

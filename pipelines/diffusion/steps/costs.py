@@ -49,6 +49,14 @@ class Costs:
         measure = self._measures.get(kind, {}).get(rows)
         return measure.seconds if measure is not None and measure.holds else None
 
+    def expect(self, kind: Hashable, rows: int) -> float | None:
+        """Seconds of a call that was not measured, in line with the two largest smaller ones; `None` without two."""
+        fewer = sorted(known for known in self._measures.get(kind, {}) if known < rows and self.of(kind, known))
+        if len(fewer) < 2:
+            return None
+        (first, second), (low, high) = fewer[-2:], (self._measures[kind][known].seconds for known in fewer[-2:])
+        return high + (high - low) / (second - first) * (rows - second)
+
     def note(self, kind: Hashable, rows: int, seconds: float) -> None:
         """Takes in a measure."""
         known = self._measures.setdefault(kind, {})
