@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from pipelines.schema.errors import VALUE_LENGTH, InvalidRequest
-from pipelines.schema.rules import LORAS_RULE, PAIR_RULE, RULES, STYLES_RULE, rule_of
+from pipelines.schema.rules import RULES, field_and_rule
 from pipelines.schema.schedulers import SchedulerName, SigmasName, SpacingName, TimestepsName, check_sampling
 from pipelines.schema.types import (
     MAX_LORAS,
@@ -292,13 +292,5 @@ def make_request(request_class: type[RequestT], values: dict[str, Any]) -> Reque
     try:
         return request_class.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        context = first.get("ctx", {})
-        field = str(first["loc"][0]) if first["loc"] else str(context.get("field", "request"))
-        is_pair = len(first["loc"]) > 1 or first["type"] in ("too_long", "tuple_type")
-        rule = PAIR_RULE if is_pair else rule_of(first["type"], context, first["msg"])
-        if field == "loras" and first["type"] != "named_twice":
-            rule = LORAS_RULE
-        if field == "styles":
-            rule = STYLES_RULE
+        field, rule = field_and_rule(error)
         raise InvalidRequest(field, rule, values.get(field)) from error

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipelines.schema.types import MAX_LORAS, MAX_STYLES
 
 PAIR_RULE = "must be two whole numbers from 0 to 8192"
@@ -42,3 +44,16 @@ def rule_of(error_type: str, context: dict[str, Any], message: str) -> str:
     if error_type.startswith("float_"):
         return "must be a number"
     return message
+
+
+def field_and_rule(error: ValidationError) -> tuple[str, str]:
+    """The field of a request that is wrong, the first of several, and the rule that it breaks."""
+    first = error.errors()[0]
+    context = first.get("ctx", {})
+    field = str(first["loc"][0]) if first["loc"] else str(context.get("field", "request"))
+    if field == "styles":
+        return field, STYLES_RULE
+    if field == "loras" and first["type"] != "named_twice":
+        return field, LORAS_RULE
+    is_pair = len(first["loc"]) > 1 or first["type"] in ("too_long", "tuple_type")
+    return field, PAIR_RULE if is_pair else rule_of(first["type"], context, first["msg"])
