@@ -1,5 +1,6 @@
-"""Cross-attention whose keys and values are taken from what the call is told; all else is diffusers' own."""
+"""Attention whose keys and values of the prompt are taken from what the call is told."""
 
+import inspect
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -7,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 
-from pipelines.components.unet.told import Rows, Told
+from pipelines.components.unet.told import Rows
 
 heard: ContextVar[Rows | None] = ContextVar("heard", default=None)
 """What the call under way in this thread is told; `None` in one that is made as diffusers makes it."""
@@ -28,10 +29,13 @@ class KeepingAttention(AttnProcessor2_0):
     ) -> torch.Tensor:
         """(rows, positions, channels) of what attends, as those positions are changed by it."""
         rows = heard.get()
-        if rows is None or encoder_hidden_states is None or attention_mask is not None:
+        if rows is None or attention_mask is not None:
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
-        key, value = (split_heads(attn, states) for states in rows.make(attn, lambda told: project(attn, told)))
-        query = split_heads(attn, attn.to_q(hidden_states))
+        if encoder_hidden_states is None:
+            key, value = project(attn, hidden_states)
+        else:
+            key, value = rows.make(attn, lambda told: project(attn, told.prompt_embeds))
+        query, key, value = (split_heads(attn, states) for states in (attn.to_q(hidden_states), key, value))
         attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=0.0, is_causal=False)
         attended = attended.transpose(1, 2).flatten(2).to(query.dtype)
         for layer in cast(nn.ModuleList, attn.to_out):
@@ -41,10 +45,14 @@ class KeepingAttention(AttnProcessor2_0):
         return attended if attn.rescale_output_factor == 1 else attended / attn.rescale_output_factor
 
 
-def project(attn: Attention, told: Told) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values of a prompt: each (rows, 77*k, channels)."""
+# diffusers asks for the signature in each of 140 calls a step; one that is there is not made again.
+KeepingAttention.__call__.__signature__ = inspect.signature(KeepingAttention.__call__)  # type: ignore[attr-defined]
+
+
+def project(attn: Attention, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values of what is attended to, each (rows, positions, channels)."""
     to_k, to_v = cast(nn.Module, attn.to_k), cast(nn.Module, attn.to_v)
-    return to_k(told.prompt_embeds), to_v(told.prompt_embeds)
+    return to_k(states), to_v(states)
 
 
 def split_heads(attn: Attention, states: torch.Tensor) -> torch.Tensor:
