@@ -26,7 +26,7 @@ def tiny_source() -> Path:
 
 
 def mid_size_config() -> dict[str, Any]:
-    """SDXL's UNet with a quarter of its channels; layers, block types, context and sizes are SDXL's own."""
+    """SDXL's UNet with fewer channels, in heads of 32; blocks, transformer layers and context are SDXL's own."""
     config: Any = UNet2DConditionModel.load_config(CONFIGS / "base", subfolder="unet")
     return config | {
         "block_out_channels": CHANNELS,

@@ -10,16 +10,16 @@ from pipelines.schema.errors import Cancelled
 from pipelines.schema.events import FINAL_EVENTS, Done, Event, Failed, Loading, Queued, Result, Step, Stopped
 from pipelines.schema.requests import GenerationRequest
 
-STEP_SECONDS = 0.15
-"""After a step a listener hears of steps without a preview so much later: more is not seen, and each that a listener is
-woken for keeps the device's thread waiting."""
+PAUSE_SECONDS = 0.25
+"""Between two steps that a listener hears of, unless one brings a preview or something else happens: more is not seen,
+and waking somebody keeps the device's thread waiting. Longer than from preview to preview."""
 
 
 class Job:
     """One request on its way. The engine posts events; any thread may listen, wait or cancel.
 
-    A listener that falls behind finds only the newest step and queue position, so that a slow browser
-    costs no memory; an event of another kind is never dropped. Nor does it hear of every step where they are fast.
+    Of steps and queue positions a listener finds only the newest, so that a slow browser costs no memory, and one that
+    listens well is woken a few times a second. An event of another kind is never dropped.
     """
 
     def __init__(self, request: GenerationRequest, owner: str) -> None:
@@ -32,7 +32,7 @@ class Job:
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._news = threading.Condition(lock)
-        """The same without steps that show no preview."""
+        """Told of what is to be heard at once, as `_is_news` says."""
         self._started = False
         self._cancelled = False
         self._at_end: list[Callable[[], None]] = []
@@ -101,12 +101,12 @@ class Job:
             action()
 
     def events(self) -> Iterator[Event]:
-        """The stream for one listener: blocks until something happens, ends with the last event."""
+        """The stream for one listener: blocks until something is to be heard, ends with the last event."""
         event: Event | None = None
         while True:
             with self._changed:
                 if isinstance(event, Step):
-                    self._news.wait_for(lambda: any(map(_is_news, self._unread)) or self.is_finished, STEP_SECONDS)
+                    self._news.wait_for(lambda: any(map(_is_news, self._unread)) or self.is_finished, PAUSE_SECONDS)
                 self._changed.wait_for(lambda: self._unread or self.is_finished)
                 if not self._unread:
                     return

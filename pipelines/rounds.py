@@ -55,7 +55,7 @@ class Rounds:
         if len(running) == 1:  # nobody to go with
             self._guard(turns[0], None)
             return
-        hosts = [turn for turn in turns if _is_at_step(turn)]
+        hosts = [turn for turn in turns if self._is_at_step(turn)]
         for turn in turns:
             if turn not in hosts:
                 self._guard(turn, None)
@@ -76,12 +76,19 @@ class Rounds:
         if self.lanes is not None:
             self.lanes.close()
 
+    def _is_at_step(self, turn: Turn) -> bool:
+        """Whether nothing but a step is to be done for the job."""
+        work: Work | None = turn.work
+        if work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None:
+            return False
+        return self.components.holds(work.run.locate()[0].expert)
+
     def _find_seats(self, turns: Sequence[Turn], *, are_guests: bool = False) -> list[Seat]:
         """What each job asks of its UNet next; one that cannot ask is looked after alone, a guest in its own turn."""
         seats: list[Seat] = []
         for turn in turns:
             is_asked = False
-            if _is_at_step(turn) and self.components.holds(turn.work.run.locate()[0].expert):
+            if self._is_at_step(turn):  # still: another's piece may have dropped its weights
                 try:
                     seats.append(self._seat(turn))
                     is_asked = True
@@ -139,14 +146,8 @@ class Rounds:
         return predictions
 
 
-def _is_at_step(turn: Turn) -> bool:
-    """Whether nothing but a step is to be done for the job, if its weights are still there."""
-    work: Work | None = turn.work
-    return not (work is None or work.run.is_done or turn.job.is_cancelled or turn.album.failure is not None)
-
-
 def _take(turn: Turn, prediction: torch.Tensor) -> None:
     """The rest of a step, and word of it."""
     work: Work = turn.work
-    expert = work.run.take(prediction, work.reporter.wants_picture)
+    expert = work.run.take(prediction, wants_picture=work.reporter.is_preview_due())
     turn.job.post(work.reporter.report(expert))

@@ -14,8 +14,6 @@ MOST_RATIO = 2.0
 MOST_STEPS = 2
 LONG_STEPS = 50
 SHORT_STEPS = 4
-STEPS_BEFORE = 3
-"""Of the long job, before the short one comes."""
 
 
 def measure(scene: Scene) -> list[Figure]:
@@ -33,7 +31,7 @@ def measure_size(scene: Scene, size: str) -> list[Figure]:
 
         def behind(turn: int) -> Taken:
             long = manager.submit(make_request(new_prompt(turn), LONG_STEPS), "first visitor")
-            next(event for event in long.events() if isinstance(event, Step) and event.index >= STEPS_BEFORE)
+            next(event for event in long.events() if isinstance(event, Step))
             taken = draw_short(manager, turn, first_previews)
             if long.is_finished:
                 raise RuntimeError("the long job was done before the short one")

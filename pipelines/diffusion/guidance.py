@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.guiders.guider_utils import rescale_noise_cfg
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import rescale_noise_cfg
 
 from pipelines.diffusion.schedulers import noise_level
 from pipelines.schema.requests import GenerationRequest

@@ -111,9 +111,8 @@ class StepReporter:
             preview=self._draw(now),
         )
 
-    @property
-    def wants_picture(self) -> bool:
-        """Whether a preview of the next step is due, and another step comes after it."""
+    def is_preview_due(self) -> bool:
+        """Whether the next step is to be taken with a picture for `report`: now and then, and not in the last one."""
         is_due = time.monotonic() - self.clock.previewed >= PREVIEW_SECONDS
         return self.preview is not None and is_due and self.run.index + 1 < self.run.total
 

@@ -96,7 +96,7 @@ class Run:
     index: int = 0
     """Steps done, over all segments."""
     predicted: torch.Tensor | None = field(default=None, repr=False)
-    """The pictures that the last step was heading for, as scaled latents, where they are to be shown."""
+    """The first picture that the last step was heading for, (1, 4, h/8, w/8), scaled, where that was wanted."""
 
     @cached_property
     def total(self) -> int:
@@ -136,10 +136,10 @@ class Run:
         is_shallow = cache is not None and cache.serves(position, share)
         return Call(segment.expert.unet, sample, segment.device_timesteps[position], share, cache, is_shallow)
 
-    def take(self, noise_pred: torch.Tensor, is_shown: bool = False) -> str:
+    def take(self, noise_pred: torch.Tensor, wants_picture: bool = False) -> str:
         """Takes the step that the UNet has predicted, (rows, 4, h/8, w/8), and returns the name of its expert.
 
-        `is_shown`: whether `predicted` is wanted.
+        `wants_picture`: whether `predicted` is to say where it was heading.
         """
         segment, position = self.locate()
         timestep, before, scheduler = segment.each_timestep[position], self.latents, segment.scheduler
@@ -147,8 +147,8 @@ class Run:
             negative, positive = noise_pred.chunk(2)
             noise_pred = guide(segment.conditioning.guidance, negative, positive, scheduler, timestep, before)
         self.predicted = None
-        if is_shown:
-            self.predicted = predict_picture(scheduler, noise_pred, noise_level(scheduler, timestep), before)
+        if wants_picture:
+            self.predicted = predict_picture(scheduler, noise_pred[:1], noise_level(scheduler, timestep), before[:1])
         options = step_options(scheduler, self.generators)
         self.latents = scheduler.step(noise_pred, timestep, before, **options, return_dict=False)[0]
         is_last = position + 1 == segment.steps

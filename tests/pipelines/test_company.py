@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipelines.diffusion.steps.company import AVOIDED_SECONDS, Companies, Seat
+from pipelines.diffusion.steps.company import AVOIDED_SECONDS, TRIAL_SECONDS, Companies, Seat
 from pipelines.diffusion.steps.costs import KEPT_CALLS, KEPT_KINDS, KEPT_SECONDS, Costs
 
 MUCH = 10**9
@@ -116,11 +116,49 @@ def test_nobody_waits_for_the_trial_of_a_guest_whose_cost_can_be_told(costs: Cos
     assert form(costs, seats("ann1"), seats("ann2", "ann3")) == [["ann1", "ann2", "ann3"]], "alone it is tried"
 
 
+def test_but_after_a_while_it_is_tried(costs: Costs, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    companies, turns, guests = Companies(costs), seats("ann1", "bob", "cy"), seats("ann2")
+    sizes = []
+    for _ in range(
+        12
+    ):  # of four cores each computes a row: 8 rows take as long as 6, which two smaller calls do not tell
+        learn(costs, lambda rows: -(-rows // 4), 2, 4, 6)
+        sizes.append(len(companies.form(turns, guests, MUCH)[0]))
+        now += TRIAL_SECONDS / 8
+    assert sizes == [3] * 9 + [4] * 3
+    now += 2 * TRIAL_SECONDS
+    learn(costs, lambda rows: -(-rows // 4), 2, 4, 6)
+    assert len(companies.form(turns, guests, MUCH)[0]) == 3, "the others are not those who waited then"
+
+
 def test_what_is_expected_lies_on_the_line_of_the_two_calls_before(costs: Costs) -> None:
     learn(costs, lambda rows: rows**2, 1)
     assert costs.expect("a", 6) is None
-    learn(costs, lambda rows: rows**2, 2, 4, 8)
+    learn(costs, lambda rows: rows**2, 2, 4)
     assert costs.expect("a", 6) == 16 + 6 * 2
+    learn(costs, lambda rows: 20.0, 8)
+    assert costs.expect("a", 6) == 20, "no more than a larger call takes"
+
+
+def test_calls_that_end_while_costs_are_looked_up_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs, looks = Costs(torch.device("cuda")), 0
+    learn(costs, lambda rows: rows, 2, 4)
+
+    def query(ends: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return looks >= ends
+
+    for ends in range(12):
+        looks = 0
+        event = SimpleNamespace(query=lambda ends=ends: query(ends), elapsed_time=lambda other: 10.0)
+        monkeypatch.setattr(costs, "_mark", lambda event=event: event)
+        with costs.measure("a", 10 + ends):
+            pass
+        for rows in (2, 6, 8):
+            costs.of("a", rows), costs.expect("a", rows)
 
 
 def test_a_lone_visitors_marks_on_an_accelerator_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Runs and their parts: who draws which steps, first noise, guided rows, lost latents, previews."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.diffusion.latents import decode_picture, encode_pixels, make_generators, make_noise, make_pixels
 from pipelines.diffusion.plan import make_first_path, make_second_path, plan_steps
-from pipelines.diffusion.previews import PREVIEW_SIDE, LatentPreview, TinyPreview
+from pipelines.diffusion.previews import PREVIEW_SECONDS, PREVIEW_SIDE, LatentPreview, StepReporter, TinyPreview
 from pipelines.diffusion.run import Run, predict_picture
 from pipelines.diffusion.schedulers import begin_at, make_scheduler, noise_level
 from pipelines.diffusion.steps.call import predict
@@ -279,7 +280,7 @@ def test_a_preview_shows_the_colours_of_the_picture(files: dict[str, Path]) -> N
 
 def show(run: Run) -> torch.Tensor:
     """Takes a step and gives the picture that it was heading for."""
-    run.take(predict([run.ask()])[0], is_shown=True)
+    run.take(predict([run.ask()])[0], wants_picture=True)
     assert run.predicted is not None
     return run.predicted
 
@@ -335,6 +336,22 @@ def test_no_step_of_an_inpainting_run_asks_the_scheduler_for_noise(
         expert = run.advance()
         steps.append((expert, len(asked) - before))
     assert steps == [("base", 0), ("base", 4), *[("refiner", 0)] * 4]
+
+
+@torch.inference_mode()
+def test_previews_are_drawn_now_and_then_and_not_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    run = prepare_run(words(num_inference_steps=4))
+    reporter = StepReporter(run, LatentPreview(torch.rand(4, 3), torch.rand(3)))
+    due, shown = [], []
+    for after in (0.0, 0.9 * PREVIEW_SECONDS, 0.2 * PREVIEW_SECONDS, 2 * PREVIEW_SECONDS):
+        now += after
+        due.append(reporter.is_preview_due())
+        step = reporter.report(run.take(predict([run.ask()])[0], wants_picture=due[-1]))
+        shown.append(step.preview is not None)
+        assert (run.predicted is not None) == shown[-1]
+    assert due == shown == [True, False, True, False]
 
 
 @torch.inference_mode()

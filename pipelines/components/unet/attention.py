@@ -29,7 +29,7 @@ class KeepingAttention(AttnProcessor2_0):
     ) -> torch.Tensor:
         """(rows, positions, channels) of what attends, as those positions are changed by it."""
         rows = heard.get()
-        if rows is None or attention_mask is not None:
+        if rows is None or attention_mask is not None or not is_plain(attn):
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
         if encoder_hidden_states is None:
             key, value = project(attn, hidden_states)
@@ -47,6 +47,12 @@ class KeepingAttention(AttnProcessor2_0):
 
 # diffusers asks for the signature in each of 140 calls a step; one that is there is not made again.
 KeepingAttention.__call__.__signature__ = inspect.signature(KeepingAttention.__call__)  # type: ignore[attr-defined]
+
+
+def is_plain(attn: Attention) -> bool:
+    """Whether the layer consists of projections alone, as in SDXL's transformer blocks."""
+    norms = attn.group_norm, attn.spatial_norm, attn.norm_cross, attn.norm_q, attn.norm_k
+    return all(norm is None for norm in norms)
 
 
 def project(attn: Attention, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,10 +24,21 @@ class KeepingUNet(UNet2DConditionModel):
     @wraps(UNet2DConditionModel.__init__)  # whose parameters are those of a configuration
     def __init__(self, *args: Any, **config: Any) -> None:
         super().__init__(*args, **config)
+        self.identity = object()
+        """Tells this UNet from others also after it is gone, when its address may be another's."""
         self.set_attn_processor(KeepingAttention())
         self.up_blocks[-1].register_forward_pre_hook(note_deep, with_kwargs=True)
 
-    def forward(self, sample: torch.Tensor, timestep: Any, *args: Any, rows: Rows | None = None, **kwargs: Any) -> Any:
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: Any,
+        *args: Any,
+        rows: Rows | None = None,
+        deep: torch.Tensor | None = None,
+        gives_deep: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """The prediction for `sample` (rows, channels, h/8, w/8); `timestep`: one, or one for each row.
 
         With `deep`, features that an earlier call gave, (rows, channels, h/8, w/8), only the outermost blocks are
@@ -35,7 +46,6 @@ class KeepingUNet(UNet2DConditionModel):
         """
         if rows is None:
             return super().forward(sample, timestep, *args, **kwargs)
-        deep, gives_deep = kwargs.get("deep"), kwargs.get("gives_deep", False)
         features: list[torch.Tensor] = []
         tokens = heard.set(rows), noted.set(features if gives_deep else None)
         try:

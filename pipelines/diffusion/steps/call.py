@@ -54,7 +54,7 @@ class Call:
     def kind(self) -> Hashable:
         """What calls must have in common to be one: UNet, size, precision, depth, and the length of their prompts."""
         length = self.share.told.prompt_embeds.shape[1]
-        return id(self.unet), self.sample.shape[1:], self.sample.dtype, length, self.is_shallow
+        return self.unet.identity, self.sample.shape[1:], self.sample.dtype, length, self.is_shallow
 
 
 def predict(calls: Sequence[Call], lanes: Lanes | None = None, keeps: bool = True) -> list[torch.Tensor]:
@@ -72,12 +72,9 @@ def predict(calls: Sequence[Call], lanes: Lanes | None = None, keeps: bool = Tru
         timestep = torch.cat([call.timestep.float().expand(len(call.sample)) for call in calls])
 
     def part(start: int, end: int) -> Tensors:
-        if (start, end) == (0, len(sample)):
-            answer = unet(sample, timestep, rows=rows, deep=deep, gives_deep=gives_deep)
-        else:
-            times = timestep[start:end] if timestep.ndim else timestep
-            below = None if deep is None else deep[start:end]
-            answer = unet(sample[start:end], times, rows=rows.cut(start, end), deep=below, gives_deep=gives_deep)
+        times = timestep[start:end] if timestep.ndim else timestep
+        below = None if deep is None else deep[start:end]
+        answer = unet(sample[start:end], times, rows=rows.cut(start, end), deep=below, gives_deep=gives_deep)
         return answer if gives_deep else (answer,)
 
     prediction, *features = part(0, len(sample)) if lanes is None else lanes.run(part, len(sample), first.kind)

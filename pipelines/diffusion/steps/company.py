@@ -1,9 +1,9 @@
 """Which steps are taken together: as many as gain by it, by what calls were measured to cost.
 
 Whoever's turn it is has a right to a step in this round, alone or in company. Other jobs of the same owners may join
-where that costs the others little. What was never measured is tried, unless it is for guests and smaller calls say that
-others would wait; what can only be judged by measures that are missing is taken apart for once, so that they are there
-the next time.
+where that costs the others little. What was never measured is tried, a little later where it is for guests and smaller
+calls tell that others would wait. What can only be judged by measures that are missing is taken apart for once, so that
+they are there the next time.
 """
 
 import time
@@ -18,6 +18,8 @@ TOLERANCE = 1.02
 """A company may cost this much of what its calls cost apart: measures are never quite the same."""
 GUEST_SHARE = 0.25
 """What guests may add to a call that jobs of other owners wait for, as a share of it."""
+TRIAL_SECONDS = 20.0
+"""A guest's trial is put off for so long where smaller calls tell that others would wait for it: short jobs do not."""
 AVOIDED_SECONDS = 300.0
 """After so long a company that failed may be tried again: what had filled the memory may be gone."""
 
@@ -40,6 +42,8 @@ class Companies:
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
         self._failed: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        self._put_off: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        """Since when trials of guests have been put off, and when they were last wanted."""
 
     def form(self, turns: Sequence[Seat], guests: Sequence[Seat], most_area: int) -> list[list[Seat]]:
         """Cuts this round's turns into companies, in their order, each with the guests that may join it.
@@ -94,13 +98,24 @@ class Companies:
             return self._gains(company, guest)
         rows = _rows(company) + guest.rows
         together, without = self.costs.of(guest.kind, rows), self.costs.of(guest.kind, _rows(hosts))
-        if together is None:  # tried from what is known on, so that others wait for one guest's trial and no more
-            if len(company) > len(hosts) and self.costs.of(guest.kind, _rows(company)) is None:
-                return False
-            together = self.costs.expect(guest.kind, rows)
-            if together is None or without is None:
-                return True
-        return without is not None and together <= (1 + GUEST_SHARE) * without
+        if together is not None:
+            return without is not None and together <= (1 + GUEST_SHARE) * without
+        if len(company) > len(hosts) and self.costs.of(guest.kind, _rows(company)) is None:
+            return False  # others wait for one guest's trial and no more
+        expected = self.costs.expect(guest.kind, rows)
+        is_cheap = expected is None or without is None or expected <= (1 + GUEST_SHARE) * without
+        return is_cheap or self._has_waited((guest.kind, rows))
+
+    def _has_waited(self, trial: Hashable) -> bool:
+        """Whether a trial that others may have to wait for was put off for so long that it is due all the same."""
+        now = time.monotonic()
+        since, last = self._put_off.pop(trial, (now, now))
+        if now - last > TRIAL_SECONDS:  # wanted long ago: it is put off anew
+            since = now
+        self._put_off[trial] = since, now
+        if len(self._put_off) > KEPT_KINDS:
+            self._put_off.popitem(last=False)
+        return now - since > TRIAL_SECONDS
 
 
 def _rows(company: Sequence[Seat]) -> int:

@@ -50,12 +50,18 @@ class Costs:
         return measure.seconds if measure is not None and measure.holds else None
 
     def expect(self, kind: Hashable, rows: int) -> float | None:
-        """Seconds of a call that was not measured, in line with the two largest smaller ones; `None` without two."""
-        fewer = sorted(known for known in self._measures.get(kind, {}) if known < rows and self.of(kind, known))
+        """Seconds of a call that was not measured, in line with the two largest smaller ones; `None` without two.
+
+        It is no more than a larger one was measured to take.
+        """
+        self._collect()
+        known = {count: one.seconds for count, one in sorted(self._measures.get(kind, {}).items()) if one.holds}
+        fewer = [count for count in known if count < rows]
         if len(fewer) < 2:
             return None
-        (first, second), (low, high) = fewer[-2:], (self._measures[kind][known].seconds for known in fewer[-2:])
-        return high + (high - low) / (second - first) * (rows - second)
+        first, second = fewer[-2:]
+        slope = (known[second] - known[first]) / (second - first)
+        return min([known[second] + slope * (rows - second), *(known[count] for count in known if count > rows)])
 
     def note(self, kind: Hashable, rows: int, seconds: float) -> None:
         """Takes in a measure."""
