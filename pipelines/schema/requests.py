@@ -122,7 +122,7 @@ class GenerationRequest(BaseModel):
     )
     deep_cache_interval: Annotated[int, Field(ge=1, le=10), NotBool] = Field(
         default=1,
-        description="Computes the UNet's deep blocks only in every n-th step (DeepCache, arXiv:2312.00858): "
+        description="Computes the UNet's deep blocks only in every nth step (DeepCache, arXiv:2312.00858): "
         "faster, and less exact; 1 is off, 3 usual.",
     )
     draft: bool = Field(
