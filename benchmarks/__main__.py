@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+NAMES = "counts,resident,start,previews,host_time,unet_step,picture,short_job,queue,growth,trades"
+"""Of the measures, told without importing them."""
 
 
 def main() -> None:
@@ -14,7 +16,7 @@ def main() -> None:
     parser.add_argument("what", choices=["cpu", "gpu", "memory"])
     parser.add_argument("--pairs", type=int, default=10, help="timed pairs for each measure (default: 10)")
     speed_options = parser.add_argument_group("cpu and gpu")
-    speed_options.add_argument("--only", default="", help="measures to take, as name,name (default: all)")
+    speed_options.add_argument("--only", default="", help=f"measures to take (default: {NAMES})")
     speed_options.add_argument("--quick", action="store_true", help="see that all of it works; figures mean nothing")
     speed_options.add_argument(
         "--out", type=Path, default=RESULTS, help="folder for JSON and PNG (default: %(default)s)"
@@ -42,7 +44,7 @@ def main() -> None:
     if arguments.what == "gpu" and not speed.has_gpu():
         parser.error("gpu needs a CUDA device, and this machine has none")
     kept = speed.main(arguments.what, names, arguments.pairs, arguments.quick, arguments.out)
-    sys.exit(0 if kept or arguments.quick else 1)
+    sys.exit(0 if kept else 1)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def main(what: str, names: Sequence[str], pairs: int, quick: bool, out: Path) ->
             torch.set_num_threads(scene.cores)
             report.add(name, MEASURES[name](scene))
             report.write(out, what)
-    print("", *(f"BROKEN: {name}" for name in report.broken), sep="\n")
-    print(f"{'some promises are broken' if report.broken else 'all promises kept'}; written to {out}/{what}.json")
-    return not report.broken
+    broken = [] if quick else report.broken
+    verdict = "some promises are broken" if broken else "all promises kept"
+    print("", *(f"BROKEN: {name}" for name in broken), sep="\n")
+    print(f"{'all of it works, its figures mean nothing' if quick else verdict}; written to {out}/{what}.json")
+    return not broken

@@ -117,6 +117,10 @@ def test_base_and_refiner_take_11_457_gb_at_true_size() -> None:
     assert figure.note == "11,456,729,054 bytes"
 
 
+def test_the_command_names_every_measure() -> None:
+    assert command.NAMES.split(",") == list(MEASURES)
+
+
 def test_calls_are_counted_with_their_rows_and_no_longer_than_asked_for() -> None:
     layer = torch.nn.Linear(2, 3)
     with counts.count_calls([layer, layer]) as calls:
@@ -210,3 +214,15 @@ def test_a_broken_promise_is_the_exit_status(
         command.main()
     assert ended.value.code == status
     assert (tmp_path / "cpu.json").is_file()
+
+
+def test_a_quick_run_judges_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = counted("calls", 70, promise=Promise("exactly", 140))
+    monkeypatch.setattr(speed, "MEASURES", {**MEASURES, "counts": lambda scene: [figure]})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "cpu", "--quick", "--only", "counts", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 0
+    assert "its figures mean nothing" in capsys.readouterr().out
