@@ -121,9 +121,7 @@ def test_but_after_a_while_it_is_tried(costs: Costs, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "monotonic", lambda: now)
     companies, turns, guests = Companies(costs), seats("ann1", "bob", "cy"), seats("ann2")
     sizes = []
-    for _ in range(
-        12
-    ):  # of four cores each computes a row: 8 rows take as long as 6, which two smaller calls do not tell
+    for _ in range(12):  # on four cores 8 rows take as long as 6, which two smaller calls do not tell
         learn(costs, lambda rows: -(-rows // 4), 2, 4, 6)
         sizes.append(len(companies.form(turns, guests, MUCH)[0]))
         now += TRIAL_SECONDS / 8

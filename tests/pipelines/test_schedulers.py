@@ -269,7 +269,7 @@ def test_schedulers_that_draw_noise_draw_it_for_each_picture_alone(name: str) ->
         return run.latents
 
     both = draw(seed=5, num_images_per_prompt=2)
-    assert torch.allclose(both[1:], draw(seed=6), atol=1e-3)
+    assert torch.allclose(both[1:], draw(seed=6), atol=3e-4)
     assert not torch.allclose(both[:1], both[1:], atol=0.1)
 
 

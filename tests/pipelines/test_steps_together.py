@@ -111,6 +111,7 @@ def test_a_run_in_company_ends_as_it_does_alone(
         lanes.close()
     for mine, theirs in zip(together, alone, strict=True):
         assert (mine - theirs).norm() / theirs.norm() <= 1e-5
+        assert (mine - theirs).abs().max() / theirs.abs().max() <= 2e-5
 
 
 @pytest.mark.parametrize("task", sorted(REQUESTS))
